@@ -1,0 +1,1 @@
+"""Posteriors over one network's parameters."""

@@ -1,0 +1,5 @@
+"""CT images from sinograms, with an error bar for every pixel."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+"""Reading images and scans, simulating scans, writing results."""

@@ -1,0 +1,1 @@
+"""Coordinate networks that represent an image, and their encodings."""

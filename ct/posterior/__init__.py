@@ -1,0 +1,1 @@
+"""Bayesian reconstruction methods, one file each."""

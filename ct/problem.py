@@ -1,0 +1,77 @@
+"""What a reconstruction method gets and what it gives back, for one slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ct.geometry import ImageGrid, ParallelBeam
+    from ct.projectors.operator import Projector
+
+Setting: TypeAlias = str | int | float | bool | None
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One slice to reconstruct: checked, on one device, in one dtype.
+
+    Attributes:
+        sinogram: line integrals, in image units times mm.
+        noise_std: standard deviation of each ray's noise, in the sinogram's units.
+        projector: the linear map from image to sinogram.
+        grid: where the pixels are.
+        scan: where the rays are.
+    """
+
+    sinogram: Float[Tensor, "views detectors"]
+    noise_std: Float[Tensor, "views detectors"]
+    projector: Projector
+    grid: ImageGrid
+    scan: ParallelBeam
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One slice's image and, from Bayesian methods, its uncertainty (no measurement noise).
+
+    Attributes:
+        mean: the image.
+        std: posterior standard deviation of each pixel; None for methods without uncertainty.
+        samples: joint posterior samples; None where the method has none or did not keep them.
+        diagnostics: numbers worth keeping beside the result, such as the final loss.
+    """
+
+    mean: Float[Tensor, "rows columns"]
+    std: Float[Tensor, "rows columns"] | None = None
+    samples: Float[Tensor, "samples rows columns"] | None = None
+    diagnostics: dict[str, Setting] = field(default_factory=dict)
+
+
+class Method(Protocol):
+    """A reconstruction method: frozen settings and one function.
+
+    Attributes:
+        name: as the command line spells it, such as "mc-dropout".
+        n_samples: how many samples stand behind `std`; None where there is no uncertainty.
+    """
+
+    @property
+    def name(self) -> str:
+        """The command line's spelling."""
+
+    @property
+    def n_samples(self) -> int | None:
+        """Samples behind `std`."""
+
+    def settings(self) -> dict[str, Setting]:
+        """Every hyper-parameter by name, for the result's metadata."""
+
+    def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
+        """Reconstruct one slice; the same seed gives the same result."""

@@ -1,0 +1,1 @@
+"""Line integrals of images: `A(x)` and its exact adjoint `A.T(y)`."""

@@ -1,0 +1,5 @@
+"""Bayesian deep ensembles whose members are samples of a Gaussian-process posterior."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,3 @@
+from .estimators import EnsembleRegressor as EnsembleRegressor
+from .methods.deep_ensemble import deep_ensemble as deep_ensemble
+from .methods.ntkgp_param import ntkgp_param as ntkgp_param

@@ -1,0 +1,41 @@
+"""Fixtures for all tests, and run-time checks of every shape in a signature."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+# A GPU machine may lack beartype; shapes were then checked on the CPU.
+if importlib.util.find_spec("beartype") is not None:
+    importlib.import_module("tests.typecheck")
+    install_import_hook(["bayesnn", "ensembles", "ct"], "tests.typecheck.typechecker")
+
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Every device that a contract must hold on; the GPU with `-m gpu`."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets that are not shipped (for tests marked `data`)."""
+    folder = os.environ.get("BAYESNN_DATA", "")
+    if not Path(folder).is_dir() or not folder:
+        pytest.skip("BAYESNN_DATA names no folder: the real data sets are not here")
+    return Path(folder)
