@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 # A GPU machine may lack beartype; shapes were then checked on the CPU.
 if importlib.util.find_spec("beartype") is not None:
@@ -30,6 +31,14 @@ settings.load_profile("repeatable")
 def device(request: pytest.FixtureRequest) -> str:
     """Every device that a contract must hold on; the GPU with `-m gpu`."""
     return str(request.param)
+
+
+@pytest.fixture
+def as_users_run() -> Iterator[None]:
+    """Signatures unchecked, as outside the tests: for errors that values of wrong types get."""
+    config.update("jaxtyping_disable", value=True)
+    yield
+    config.update("jaxtyping_disable", value=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,143 @@
+"""Joseph's weights as sparse matrices, one for each direction, for CPU and GPU."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ct.geometry import ImageGrid, Scan
+
+# below this a matrix product costs more than a loop of matrix-vector products (measured, MKL)
+_SMALLEST_BATCH_FOR_PRODUCT = 3
+
+
+class SparseWeights:
+    """A and Aᵀ in compressed rows, made at first use for each dtype and device, and kept."""
+
+    def __init__(self, grid: ImageGrid, scan: Scan) -> None:
+        self._grid = grid
+        self._scan = scan
+        self._pairs: dict[tuple[torch.dtype, torch.device], _Pair] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sinograms [batch, views, detectors] of images [batch, rows, columns]."""
+        y = _product(self._pair(x).forward, x.flatten(1))
+        return y.reshape(-1, self._scan.n_views, self._scan.n_detectors)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return sinograms [batch, views, detectors] back-projected to [batch, rows, columns]."""
+        return _product(self._pair(y).adjoint, y.flatten(1)).reshape(-1, *self._grid.shape)
+
+    def _pair(self, like: Tensor) -> _Pair:
+        key = (like.dtype, like.device)
+        if key not in self._pairs:
+            matrix = joseph_matrix(self._grid, self._scan, like.dtype)
+            # scipy's transpose by columns is Aᵀ by rows; storing both keeps both directions fast
+            adjoint = matrix.tocsc().T
+            self._pairs[key] = _Pair(
+                _to_torch(matrix, like.device), _to_torch(adjoint, like.device)
+            )
+        return self._pairs[key]
+
+
+class _Pair(NamedTuple):
+    forward: Tensor
+    adjoint: Tensor
+
+
+def joseph_matrix(grid: ImageGrid, scan: Scan, dtype: torch.dtype) -> sparse.csr_array:
+    """Weights of every pixel in every ray's line integral, in mm.
+
+    In a view whose rays cross rows more steeply than columns, the ray at s meets the row at
+    height y at x = (s − y sin θ)/cos θ; the two pixels beside that point share the ray's length
+    in the row, pixel_size/|cos θ|, by linear interpolation. Else the same with x and y swapped.
+
+    Args:
+        grid: where the pixels are.
+        scan: where the rays are.
+        dtype: of the stored weights, float32 or float64; they are computed in float64.
+
+    Returns:
+        [views · detectors, rows · columns]; indices are int32 where they suffice, which MKL needs.
+    """
+    n_along = max(grid.shape)
+    n_rays = scan.n_views * scan.n_detectors
+    n_most = 2 * n_along * n_rays
+    index_type = np.int32 if max(n_most, math.prod(grid.shape)) < 2**31 else np.int64
+    # memory that is never written is never taken, so the bound on its size costs nothing
+    weights = np.empty(n_most, dtype=np.float32 if dtype == torch.float32 else np.float64)
+    pixels = np.empty(n_most, dtype=index_type)
+    starts = np.zeros(n_rays + 1, dtype=index_type)
+    stop = 0
+    for view, angle in enumerate(scan.angles):
+        view_pixels, view_weights, counts = _view(grid, scan, angle, index_type)
+        start, stop = stop, stop + len(view_weights)
+        pixels[start:stop] = view_pixels
+        weights[start:stop] = view_weights
+        rays = slice(view * scan.n_detectors + 1, (view + 1) * scan.n_detectors + 1)
+        starts[rays] = start + np.cumsum(counts)
+    shape = (n_rays, math.prod(grid.shape))
+    return sparse.csr_array((weights[:stop], pixels[:stop], starts), shape=shape)
+
+
+def _view(
+    grid: ImageGrid, scan: Scan, angle: float, index_type: type[np.signedinteger]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pixel indices and weights of one view, ray after ray, and how many each ray has."""
+    rows, columns = grid.shape
+    cos, sin = math.cos(angle), math.sin(angle)
+    s = scan.detector_positions.numpy()[:, None]
+    if abs(cos) >= abs(sin):  # one step a row, interpolating between columns
+        x = (s - grid.y_positions.numpy() * sin) / cos
+        position = x / grid.pixel_size + (columns - 1) / 2
+        length, n_along, n_across, along, across = (
+            grid.pixel_size / abs(cos),
+            rows,
+            columns,
+            columns,
+            1,
+        )
+    else:
+        y = (s - grid.x_positions.numpy() * cos) / sin
+        position = (rows - 1) / 2 - y / grid.pixel_size
+        length, n_along, n_across, along, across = (
+            grid.pixel_size / abs(sin),
+            columns,
+            rows,
+            1,
+            columns,
+        )
+    low = np.floor(position)
+    above = position - low
+    low = np.clip(low, -2, n_across).astype(index_type)  # far rays must not overflow the index
+    pixel = low * index_type(across) + np.arange(n_along, dtype=index_type) * index_type(along)
+    pixels = np.stack([pixel, pixel + index_type(across)], axis=-1)
+    weights = np.stack([(1 - above) * length, above * length], axis=-1)
+    inside = np.stack([(low >= 0) & (low < n_across), (low >= -1) & (low < n_across - 1)], axis=-1)
+    return pixels[inside], weights[inside], inside.sum(axis=(1, 2))
+
+
+def _to_torch(matrix: sparse.csr_array, device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr),
+            torch.from_numpy(matrix.indices),
+            torch.from_numpy(matrix.data),
+            size=matrix.shape,
+            check_invariants=False,  # said aloud, or torch warns
+        ).to(device)
+
+
+def _product(matrix: Tensor, x: Tensor) -> Tensor:
+    """Return `matrix` times each row of x [batch, n]."""
+    # without MKL, the CPU has the matrix product only
+    if len(x) < _SMALLEST_BATCH_FOR_PRODUCT and (x.is_cuda or torch._C.has_mkl):
+        return torch.stack([torch.mv(matrix, item) for item in x])
+    return torch.mm(matrix, x.T).T
