@@ -1,0 +1,9 @@
+from .baseline import ConstantWidthScores as ConstantWidthScores
+from .baseline import constant_width_baseline as constant_width_baseline
+from .calibration_error import ece_floor as ece_floor
+from .calibration_error import expected_calibration_error as expected_calibration_error
+from .gaussian_scores import gaussian_crps as gaussian_crps
+from .gaussian_scores import gaussian_nll as gaussian_nll
+from .interval_scores import coverage as coverage
+from .interval_scores import interval_score as interval_score
+from .interval_scores import mean_width as mean_width
