@@ -27,7 +27,7 @@ settings.register_profile(
 settings.load_profile("repeatable")
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request: pytest.FixtureRequest) -> str:
     """Every device that a contract must hold on; the GPU with `-m gpu`."""
     return str(request.param)

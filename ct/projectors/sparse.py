@@ -27,12 +27,12 @@ class SparseWeights:
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sinograms [batch, views, detectors] of images [batch, rows, columns]."""
-        y = _product(self._pair(x).forward, x.flatten(1))
+        y = _product(self._pair(x).forward, x.reshape(len(x), -1))
         return y.reshape(-1, self._scan.n_views, self._scan.n_detectors)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Return sinograms [batch, views, detectors] back-projected to [batch, rows, columns]."""
-        return _product(self._pair(y).adjoint, y.flatten(1)).reshape(-1, *self._grid.shape)
+        return _product(self._pair(y).adjoint, y.reshape(len(y), -1)).reshape(-1, *self._grid.shape)
 
     def _pair(self, like: Tensor) -> _Pair:
         key = (like.dtype, like.device)
