@@ -1,5 +1,7 @@
 from .activations import Erf as Erf
 from .builders import mlp as mlp
+from .description import build as build
+from .description import describe as describe
 from .fourier import FourierFeatures as FourierFeatures
 from .layers import NTKLinear as NTKLinear
 from .layers import StandardLinear as StandardLinear

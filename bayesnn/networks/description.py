@@ -1,0 +1,181 @@
+"""Networks as plain data: what a file can hold of them, and back, without running anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from bayesnn.networks.activations import Erf
+from bayesnn.networks.fourier import FourierFeatures
+from bayesnn.networks.layers import NTKLinear, StandardLinear
+
+_Settings = Mapping[str, type]
+
+_LINEAR: _Settings = {
+    "in_features": int,
+    "out_features": int,
+    "weight_std": float,
+    "bias_std": float,
+}
+
+# what `build` can make, with the keywords of the constructors, which are attributes too
+_DRAWN: dict[str, tuple[type[nn.Module], _Settings]] = {
+    "NTKLinear": (NTKLinear, _LINEAR),
+    "StandardLinear": (StandardLinear, _LINEAR),
+    "FourierFeatures": (
+        FourierFeatures,
+        {"in_features": int, "n_frequencies": int, "frequency_std": float},
+    ),
+}
+_PLAIN: dict[str, tuple[type[nn.Module], _Settings]] = {
+    "Erf": (Erf, {}),
+    "CELU": (nn.CELU, {"alpha": float}),
+    "ELU": (nn.ELU, {"alpha": float}),
+    "Flatten": (nn.Flatten, {"start_dim": int, "end_dim": int}),
+    "GELU": (nn.GELU, {"approximate": str}),
+    "Hardswish": (nn.Hardswish, {}),
+    "Identity": (nn.Identity, {}),
+    "LeakyReLU": (nn.LeakyReLU, {"negative_slope": float}),
+    "Mish": (nn.Mish, {}),
+    "ReLU": (nn.ReLU, {}),
+    "ReLU6": (nn.ReLU6, {}),
+    "SELU": (nn.SELU, {}),
+    "SiLU": (nn.SiLU, {}),
+    "Sigmoid": (nn.Sigmoid, {}),
+    "Softplus": (nn.Softplus, {"beta": float, "threshold": float}),
+    "Softsign": (nn.Softsign, {}),
+    "Tanh": (nn.Tanh, {}),
+}
+_KNOWN = _DRAWN | _PLAIN
+_NAMES = {module: name for name, (module, _) in _KNOWN.items()}
+
+
+def describe(network: nn.Module) -> dict[str, Any]:
+    """Return what the network is made of, as data that JSON can hold.
+
+    The values of parameters and buffers are not part of it. Sequences of this package's layers,
+    the activations of torch.nn without parameters, and sequences of these can be described.
+
+    Args:
+        network: the network.
+
+    Returns:
+        Nested dicts, lists, strings and numbers; `build` turns them into an equal network.
+
+    Raises:
+        ValueError: a module that is none of these, or that is used in two places with one set of
+            parameters; a file with such a network is loaded with `network=`.
+
+    Example:
+        >>> from bayesnn.networks import Erf
+        >>> describe(nn.Sequential(Erf()))
+        {'type': 'Sequential', 'modules': [['0', {'type': 'Erf'}]]}
+    """
+    seen: set[int] = set()
+    for module in _modules_with_repeats(network):
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if any(id(tensor) in seen for tensor in own):
+            raise ValueError(
+                f"network: {type(module).__name__} shares its parameters with another place of "
+                "the network, which a description cannot say; pass network= when loading."
+            )
+        seen.update(id(tensor) for tensor in own)
+    return _describe(network)
+
+
+def build(description: Mapping[str, Any]) -> nn.Module:
+    """Return the network that a description tells of.
+
+    Its parameters and buffers hold arbitrary draws: load their values with
+    `network.load_state_dict(..., assign=True)`. Only types from a fixed table are made.
+
+    Args:
+        description: from `describe`, directly or through JSON.
+
+    Returns:
+        The network, in torch's default dtype on the CPU.
+
+    Raises:
+        ValueError: the description names an unknown type, or has missing or impossible settings.
+
+    Example:
+        >>> build({"type": "Sequential", "modules": [["0", {"type": "Erf"}]]})
+        Sequential(
+          (0): Erf()
+        )
+    """
+    return _build(description, torch.Generator().manual_seed(0))
+
+
+def _modules_with_repeats(network: nn.Module) -> list[nn.Module]:
+    # named_modules would name a shared module once only
+    children = [child for child in network._modules.values() if child is not None]
+    return [network, *(inner for child in children for inner in _modules_with_repeats(child))]
+
+
+def _describe(module: nn.Module) -> dict[str, Any]:
+    if type(module) is nn.Sequential:
+        children = ((key, child) for key, child in module._modules.items() if child is not None)
+        return {"type": "Sequential", "modules": [[key, _describe(c)] for key, c in children]}
+    name = _NAMES.get(type(module))  # no subclasses: they may compute something else
+    if name is None:
+        raise ValueError(
+            f"network: a module of type {type(module).__name__} cannot be described, only "
+            f"Sequential, {', '.join(_KNOWN)}; pass network= when loading."
+        )
+    description = {"type": name}
+    description |= {key: getattr(module, key) for key in _KNOWN[name][1]}
+    frozen = [key for key, p in module.named_parameters(recurse=False) if not p.requires_grad]
+    return description | ({"frozen": frozen} if frozen else {})
+
+
+def _build(description: object, generator: torch.Generator) -> nn.Module:
+    if not isinstance(description, Mapping) or "type" not in description:
+        raise ValueError(f"network: expected a description with a type, got {description!r:.80}.")
+    name = description["type"]
+    if name == "Sequential":
+        return _build_sequential(description, generator)
+    if not isinstance(name, str) or name not in _KNOWN:
+        raise ValueError(
+            f"network: a module of type {name!r:.80} is unknown here; pass network= when loading."
+        )
+    module_type, settings = _KNOWN[name]
+    given = {key: value for key, value in description.items() if key not in {"type", "frozen"}}
+    if given.keys() != settings.keys() or not all(
+        _is_setting(given[key], kind) for key, kind in settings.items()
+    ):
+        wanted = ", ".join(f"{key} ({kind.__name__})" for key, kind in settings.items())
+        raise ValueError(
+            f"network: {name} expects the settings {wanted or 'none'}, got {given!r:.200}."
+        )
+    draws = {"generator": generator} if name in _DRAWN else {}
+    try:
+        module = module_type(**given, **draws)
+        for key in description.get("frozen", ()):
+            module.get_parameter(key).requires_grad = False
+    except (AttributeError, RuntimeError, TypeError) as error:
+        raise ValueError(f"network: {name} cannot be built ({error}).") from error
+    return module
+
+
+def _build_sequential(description: Mapping[str, Any], generator: torch.Generator) -> nn.Module:
+    network = nn.Sequential()
+    try:
+        named = [(key, inner) for key, inner in description["modules"]]
+        for key, inner in named:
+            network.add_module(key, _build(inner, generator))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"network: expected a list of named modules ({error!r}).") from error
+    return network
+
+
+def _is_setting(value: object, kind: type) -> bool:
+    if isinstance(value, bool):
+        return False
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, kind)
