@@ -1,0 +1,174 @@
+"""The one figure of a reconstruction: what was measured, what came out, how sure, how wrong."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32
+
+from bayesnn.files import atomic_write
+from ct.geometry import ImageGrid, Scan
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One picture of the figure.
+
+    Attributes:
+        title: what it shows.
+        values: the image or the sinogram.
+        limits: smallest and largest value of the colour scale.
+        colours: name of the colour map.
+        label: quantity and units, written at the colour bar.
+        extent: left, right, bottom, top in the axes' units.
+        axes: what the horizontal and the vertical axis are; empty for an image, whose scale a
+            bar shows.
+        extend: where values lie beyond the limits: "neither" or "max".
+    """
+
+    title: str
+    values: Float32[np.ndarray, "rows columns"]
+    limits: tuple[float, float]
+    colours: str
+    label: str
+    extent: tuple[float, float, float, float]
+    axes: tuple[str, ...] = ()
+    extend: str = "neither"
+
+
+def save_figure(
+    path: str | os.PathLike[str],
+    *,
+    sinogram: Float32[np.ndarray, "views detectors"],
+    truth: Float32[np.ndarray, "rows columns"],
+    baseline: Float32[np.ndarray, "rows columns"],
+    mean: Float32[np.ndarray, "rows columns"],
+    std: Float32[np.ndarray, "rows columns"],
+    grid: ImageGrid,
+    scan: Scan,
+    units: str,
+    titles: tuple[str, str],
+) -> None:
+    """Draw sinogram, baseline and truth above mean, standard deviation and error, and save it.
+
+    Truth, baseline and mean share one grey scale, the truth's; the absolute error and the
+    standard deviation share another, so that each can be read against the other.
+
+    Args:
+        path: the picture; its suffix decides the format.
+        sinogram: the measured line integrals.
+        truth: the image that the sinogram was made from.
+        baseline: a classical reconstruction.
+        mean: the reconstruction.
+        std: its uncertainty.
+        grid: where the pixels are.
+        scan: where the rays are.
+        units: the image's units.
+        titles: titles of the baseline's and of the mean's picture.
+    """
+    low, high = float(truth.min()), float(truth.max())
+    error = np.abs(mean - truth)
+    top = float(np.quantile(np.concatenate([error.ravel(), std.ravel()]), 0.995))
+    rows, columns = grid.shape
+    half = (columns * grid.pixel_size / 2, rows * grid.pixel_size / 2)
+    extent = (-half[0], half[0], -half[1], half[1])
+    grey = Panel(
+        title="truth", values=truth, limits=(low, high), colours="gray", label=units, extent=extent
+    )
+    spread = Panel(
+        title="how sure: standard deviation",
+        values=std,
+        limits=(0.0, top),
+        colours="magma",
+        label=units,
+        extent=extent,
+        extend="max",
+    )
+    figure = _draw([
+        _sinogram_panel(sinogram, scan, units),
+        replace(grey, title=titles[0], values=baseline),
+        grey,
+        replace(grey, title=titles[1], values=mean),
+        spread,
+        replace(spread, title="how wrong: |mean − truth|", values=error),
+    ])
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _sinogram_panel(
+    sinogram: Float32[np.ndarray, "views detectors"], scan: Scan, units: str
+) -> Panel:
+    positions = scan.detector_positions.tolist()
+    angles = np.rad2deg(np.asarray(scan.angles))
+    half_bin = scan.detector_spacing / 2
+    half_step = float(angles[-1] - angles[0]) / (2 * max(len(angles) - 1, 1)) or 0.5
+    return Panel(
+        title=f"measured: sinogram, {scan.n_views} views",
+        values=sinogram,
+        limits=(float(sinogram.min()), float(sinogram.max())),
+        colours="gray",
+        label=f"{units}·mm" if units else "line integral",
+        extent=(
+            positions[0] - half_bin,
+            positions[-1] + half_bin,
+            float(angles[-1]) + half_step,
+            float(angles[0]) - half_step,
+        ),
+        axes=("detector (mm)", "angle (°)"),
+    )
+
+
+def _draw(panels: list[Panel]) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # no pyplot: nothing global is touched, and no display is needed
+    figure = Figure(figsize=(11.4, 6.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, panel in zip(figure.subplots(2, 3).flat, panels, strict=True):
+        _draw_panel(figure, axes, panel)
+    return figure
+
+
+def _draw_panel(figure: Figure, axes: Axes, panel: Panel) -> None:
+    shown = axes.imshow(
+        panel.values,
+        cmap=panel.colours,
+        vmin=panel.limits[0],
+        vmax=panel.limits[1],
+        extent=panel.extent,
+        aspect="auto" if panel.axes else "equal",
+        interpolation="nearest",
+    )
+    axes.set_title(panel.title, fontsize=11)
+    if panel.axes:
+        axes.set_box_aspect(1)
+        axes.set_xlabel(panel.axes[0], fontsize=9)
+        axes.set_ylabel(panel.axes[1], fontsize=9)
+        axes.tick_params(labelsize=8)
+    else:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        _draw_scale_bar(axes, panel.extent)
+    bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, extend=panel.extend)
+    bar.set_label(panel.label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_linewidth(0.5)
+
+
+def _draw_scale_bar(axes: Axes, extent: tuple[float, float, float, float]) -> None:
+    left, right, bottom, top = extent
+    # the largest 1, 2 or 5 times a power of ten below a quarter of the width
+    power = 10.0 ** np.floor(np.log10((right - left) / 4))
+    length = max(step * power for step in (1, 2, 5) if step * power <= (right - left) / 4)
+    x, y = left + 0.05 * (right - left), bottom + 0.05 * (top - bottom)
+    axes.plot([x, x + length], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
+    axes.text(x, y + 0.02 * (top - bottom), f"{length:g} mm", color="white", fontsize=8)
