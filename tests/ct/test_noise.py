@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from pydicom.data import get_testdata_file
+from skimage.data import shepp_logan_phantom
+from skimage.transform import resize
+from torch import Tensor
+
+from ct.geometry import ImageGrid, ParallelBeam
+from ct.noise import estimate_noise_std
+from ct.projectors.operator import projector
+
+SIZE = 128
+
+
+def _shepp_logan() -> Tensor:
+    return torch.from_numpy(resize(shepp_logan_phantom(), (SIZE, SIZE), anti_aliasing=True))
+
+
+def _real_slice() -> Tensor:
+    path = get_testdata_file("CT_small.dcm")
+    pixels = pydicom.dcmread(path).pixel_array.astype(np.float64)
+    return torch.from_numpy(pixels - pixels.min())
+
+
+def _half_turn(n_views: int) -> np.ndarray:
+    return np.pi * np.arange(n_views) / n_views
+
+
+def _noisy(
+    image: Tensor, angles: np.ndarray, snr_db: float, *, seed: int = 0, center: float | None = None
+) -> tuple[Tensor, float]:
+    """A sinogram with white noise and that noise's standard deviation."""
+    n_detectors = math.ceil(math.sqrt(2) * SIZE) + 1
+    scan = ParallelBeam(angles, n_detectors, center=center)
+    clean = projector(ImageGrid((SIZE, SIZE)), scan)(image)
+    std = float(clean.square().mean().sqrt()) * 10 ** (-snr_db / 20)
+    noise = torch.randn(
+        clean.shape, dtype=clean.dtype, generator=torch.Generator().manual_seed(seed)
+    )
+    return clean + std * noise, std
+
+
+@pytest.mark.parametrize("make_image", [_shepp_logan, _real_slice])
+@pytest.mark.parametrize("n_views", [60, 120])
+@pytest.mark.parametrize(("snr_db", "tolerance"), [(30, 0.08), (40, 0.08), (50, 0.25)])
+def test_finds_the_noise_of_a_simulated_scan(
+    make_image: Callable[[], Tensor], n_views: int, snr_db: float, tolerance: float
+) -> None:
+    sinogram, std = _noisy(make_image(), _half_turn(n_views), snr_db)
+    assert estimate_noise_std(sinogram) == pytest.approx(std, rel=tolerance)
+
+
+@pytest.mark.parametrize("n_views", [5, 10, 20])
+def test_few_views(n_views: int) -> None:
+    for seed in range(3):
+        sinogram, std = _noisy(_shepp_logan(), _half_turn(n_views), 40, seed=seed)
+        assert 0.75 * std < estimate_noise_std(sinogram) < 1.35 * std
+
+
+RANDOM_ANGLES = np.sort(np.random.default_rng(0).uniform(0, np.pi, 60))
+
+
+@pytest.mark.parametrize(
+    ("angles", "center", "tolerance"),
+    [
+        (2 * _half_turn(120), None, 0.06),
+        (2 * _half_turn(60), None, 0.1),
+        (RANDOM_ANGLES, None, 0.3),
+        (_half_turn(60) / 2, None, 0.3),
+        (_half_turn(60), 80.3, 0.3),
+    ],
+    ids=["full turn", "coarse full turn", "uneven", "limited", "off-centre"],
+)
+def test_other_scans(angles: np.ndarray, center: float | None, tolerance: float) -> None:
+    sinogram, std = _noisy(_shepp_logan(), angles, 40, center=center)
+    assert estimate_noise_std(sinogram) == pytest.approx(std, rel=tolerance)
+
+
+def test_padding_and_dead_detectors_do_not_count() -> None:
+    sinogram, std = _noisy(_real_slice(), _half_turn(60), 40)
+    dead = sinogram.clone()
+    dead[:, 80:84] = 0
+    dead[7] = 0
+    for changed in (torch.nn.functional.pad(sinogram, (60, 40)), dead):
+        assert estimate_noise_std(changed) == pytest.approx(std, rel=0.06)
+
+
+def test_scales_with_the_values_and_takes_any_container() -> None:
+    sinogram, _ = _noisy(_real_slice(), _half_turn(60), 40)
+    std = estimate_noise_std(sinogram)
+    assert estimate_noise_std(-7 * sinogram) == pytest.approx(7 * std)
+    assert estimate_noise_std(sinogram.float().numpy()) == pytest.approx(std, rel=1e-5)
+
+
+def test_white_noise_alone() -> None:
+    for shape in [(2, 40), (60, 8), (1, 200), (300, 100)]:
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        assert estimate_noise_std(noise) == pytest.approx(1, rel=0.35)
+
+
+@pytest.mark.parametrize(
+    ("sinogram", "message"),
+    [
+        (torch.zeros(60, 91), "too few"),
+        (torch.ones(60, 91), "no noise"),
+        (torch.eye(3), "too few"),
+        (torch.ones(60), "2 dimensions"),
+        (torch.full((60, 91), math.nan), "finite"),
+    ],
+)
+def test_what_cannot_be_estimated_is_refused(sinogram: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        estimate_noise_std(sinogram)
