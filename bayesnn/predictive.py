@@ -24,7 +24,8 @@ class Predictive:
     Known moments (`n_members=None`) give Gaussian intervals, quantiles and densities. Moments that
     were estimated from M members give Student-t ones, which are wider: scale² = s²(1 + 1/M) + σ²
     with Welch–Satterthwaite degrees of freedom. For members that are Gaussian posterior samples an
-    interval then covers what it says for few members too.
+    interval then covers what it says for few members too: exactly so without noise, and with it to
+    1 % for 5 members or more (at worst, a 95 % interval of 3 members covers 92 %, of 2, 87 %).
 
     All arguments are keyword only; the object is immutable, and its tensors carry no gradients.
 

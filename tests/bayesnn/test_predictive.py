@@ -101,6 +101,20 @@ def test_intervals_from_few_gaussian_members_cover(
     assert abs(covered - level) < error + (0.005 if noise else 0.0)
 
 
+@pytest.mark.parametrize(("n_members", "least"), [(2, 0.87), (3, 0.92), (5, 0.94), (8, 0.945)])
+@pytest.mark.parametrize("noise", [0.03, 0.1, 0.3, 1.0])
+def test_worst_coverage_with_noise_is_as_documented(
+    n_members: int, least: float, noise: float
+) -> None:
+    n = 100_000
+    generator = torch.Generator().manual_seed(2)
+    members = torch.randn(n_members, n, generator=generator)
+    y = math.sqrt(1 + noise) * torch.randn(n, generator=generator)
+    lower, upper = Predictive.from_members(members, noise).interval(0.95)
+    covered = float(((y >= lower) & (y <= upper)).float().mean())
+    assert least - 0.003 < covered < 0.955
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_samples_have_the_stated_moments(kind: str, shape: tuple[int, ...]) -> None:
@@ -168,8 +182,6 @@ def test_sampling_from_a_singular_covariance() -> None:
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_density_integrates_to_the_quantiles(n_members: int | None, noise: float) -> None:
     """∫ exp(log_prob) between two quantiles is the difference of their probabilities."""
-    if n_members == 2 and noise == 0:
-        pytest.skip("one degree of freedom: covered by the closed form below")
     post = Predictive(
         mean=torch.tensor([0.7], dtype=torch.float64),
         epistemic_variance=torch.tensor([1.3], dtype=torch.float64),
