@@ -137,7 +137,9 @@ def _to_torch(matrix: sparse.csr_array, device: torch.device) -> Tensor:
 
 def _product(matrix: Tensor, x: Tensor) -> Tensor:
     """Return `matrix` times each row of x [batch, n]."""
-    # without MKL, the CPU has the matrix product only
-    if len(x) < _SMALLEST_BATCH_FOR_PRODUCT and (x.is_cuda or torch._C.has_mkl):
-        return torch.stack([torch.mv(matrix, item) for item in x])
-    return torch.mm(matrix, x.T).T
+    # autocast would round the weights to bfloat16
+    with torch.autocast(x.device.type, enabled=False):
+        # without MKL, the CPU has the matrix product only
+        if len(x) < _SMALLEST_BATCH_FOR_PRODUCT and (x.is_cuda or torch._C.has_mkl):
+            return torch.stack([torch.mv(matrix, item) for item in x])
+        return torch.mm(matrix, x.T).T

@@ -171,6 +171,15 @@ def test_memory_layout_does_not_matter(make: Make, device: str, layout: str) -> 
     torch.testing.assert_close(A(x), A(x.clone(memory_format=torch.contiguous_format)))
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_autocast_does_not_round(make: Make, device: str, batch: int) -> None:
+    A = make(GRID, SCAN)
+    x = _draw(batch, 5, 4, dtype=torch.float32, device=device)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        y = A(x)
+    torch.testing.assert_close(y, A(x))
+
+
 def _blob_geometry(**changes: Any) -> tuple[ImageGrid, ParallelBeam]:
     angles = np.pi * np.arange(9) / 9
     fields: dict[str, Any] = {"angles": angles, "n_detectors": 75} | changes
