@@ -1,0 +1,175 @@
+"""Members drawn and trained side by side."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bayesnn.networks import prior_precision
+from bayesnn.seeds import seeded_generator
+from ensembles.evaluation import shift_values
+from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
+from ensembles.trainers.adam import Adam
+from ensembles.trainers.gauss_newton import GaussNewton
+from ensembles.trainers.problem import Trained, Trainer, TrainingProblem
+
+CPU_BUDGET = 2**27  # stacked members that fit the cache train several times faster
+DEVICE_BUDGET = 2**33
+SECOND_ORDER_ROWS = 512  # points times outputs up to which the second-order trainer is used
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedMembers:
+    """Trained members and what their fixed function needs, stacked.
+
+    Attributes:
+        params: θ.
+        shift: the parameter sets of the fixed function, by name.
+        members: the members' numbers; those that failed are missing.
+        converged: which of them met the trainer's criterion.
+        n_steps: most steps that were taken.
+    """
+
+    params: Params
+    shift: Shift
+    members: tuple[int, ...]
+    converged: tuple[bool, ...]
+    n_steps: int
+
+
+def fit_members(
+    network: nn.Module,
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "n k"],
+    *,
+    method: Method,
+    trainer: Trainer | None,
+    n_members: int,
+    noise_std: Float[Tensor, " k"],
+    seed: int,
+) -> FittedMembers:
+    """Draw and train the members, in chunks that fit the trainer's memory budget.
+
+    Args:
+        network: in evaluation mode, on x's device and of x's dtype.
+        x: inputs, as the network sees them.
+        y: targets, in the network's units.
+        method: what is fixed, regularised and perturbed.
+        trainer: None for Gauss–Newton on small data and Adam on larger.
+        n_members: number of members.
+        noise_std: σ of each output, in y's units.
+        seed: member i depends on it and on i alone.
+
+    Returns:
+        The members that hold finite numbers; a warning names the others.
+
+    Raises:
+        FloatingPointError: every member diverged.
+    """
+    precision = prior_precision(network)
+    n_params = sum(value.numel() for value in precision.values())
+    trainer = trainer or default_trainer(x.shape[0], y.shape[1])
+    each = trainer.bytes_per_member(n_params, y.shape[0], y.shape[1], x.element_size())
+    budget = trainer.memory_budget or (CPU_BUDGET if x.device.type == "cpu" else DEVICE_BUDGET)
+    size = max(1, budget // each)
+    chunks = []
+    for first in range(0, n_members, size):
+        numbers = range(first, min(first + size, n_members))
+        problem = _problem(network, x, y, method, numbers, noise_std, precision, seed)
+        chunks.append((problem.shift, trainer.train(problem, seed=seed)))
+    return _gather(chunks)
+
+
+def default_trainer(n_points: int, n_outputs: int) -> Trainer:
+    """Return Gauss–Newton for up to 512 points times outputs, and Adam for more."""
+    if n_points * n_outputs <= SECOND_ORDER_ROWS:
+        return GaussNewton()
+    batch_size = 256 if n_points < 20_000 else 1024
+    return Adam(steps=max(2000, min(20 * n_points // batch_size, 5000)), batch_size=batch_size)
+
+
+def draw_member(
+    method: Method, network: nn.Module, y: Float[Tensor, "n k"], *, seed: int, number: int
+) -> tuple[MemberDraw, Float[Tensor, "n k"] | None]:
+    """Return the draws of one member: parameters, then ε ~ N(0, I) if targets are perturbed."""
+    generator = seeded_generator(seed, number)
+    draw = method.draw(network, generator=generator)
+    if not method.perturbs_targets:
+        return draw, None
+    return draw, torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
+
+
+def _problem(
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    method: Method,
+    numbers: range,
+    noise_std: Float[Tensor, " k"],
+    precision: Params,
+    seed: int,
+) -> TrainingProblem:
+    draws, noise = zip(
+        *(draw_member(method, network, y, seed=seed, number=i) for i in numbers), strict=True
+    )
+    start = _stack([draw.start for draw in draws])
+    shift = {name: _stack([draw.shift[name] for draw in draws]) for name in draws[0].shift}
+    targets = y.expand(len(numbers), -1, -1)
+    if method.perturbs_targets:
+        targets = targets + noise_std.to(y) * torch.stack(noise)
+    fixed = shift_values(method, network, shift, x)
+    if fixed is not None:
+        targets = targets - fixed
+    center = method.center(start)
+    least = noise_std.min()
+    weight = torch.ones_like(noise_std) if center is None else least / noise_std
+    return TrainingProblem(
+        network=network,
+        value=method.value,
+        linearised_at=method.linearised_at,
+        inputs=x,
+        targets=targets,
+        start=start,
+        center=center,
+        shift=shift,
+        precision=precision,
+        noise_variance=float(least) ** 2,
+        output_weight=weight.to(y),
+    )
+
+
+def _gather(chunks: list[tuple[Shift, Trained]]) -> FittedMembers:
+    finite = torch.cat([trained.finite for _, trained in chunks])
+    failed = [i for i, good in enumerate(finite.tolist()) if not good]
+    if len(failed) == len(finite):
+        raise FloatingPointError(
+            "training: every member diverged to NaN or infinity; scale the data, lower the "
+            "learning rate, or use bounded activations."
+        )
+    if failed:
+        warnings.warn(
+            f"training: members {failed} of {len(finite)} diverged and are left out; scale the "
+            "data or lower the learning rate.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+    def cat(parts: list[Params]) -> Params:
+        return {name: torch.cat([part[name] for part in parts])[finite] for name in parts[0]}
+
+    converged = torch.cat([trained.converged for _, trained in chunks])[finite]
+    return FittedMembers(
+        params=cat([trained.params for _, trained in chunks]),
+        shift={name: cat([shift[name] for shift, _ in chunks]) for name in chunks[0][0]},
+        members=tuple(i for i, good in enumerate(finite.tolist()) if good),
+        converged=tuple(converged.tolist()),
+        n_steps=max(trained.n_steps for _, trained in chunks),
+    )
+
+
+def _stack(parts: list[Params]) -> Params:
+    return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,64 @@
+"""Units: between the user's and those that the networks see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standardizer:
+    """x → (x − x_mean)/x_scale and y → (y − y_mean)/y_scale, column by column.
+
+    All four are kept in float64, so that columns with a large mean lose nothing.
+    """
+
+    x_mean: Float[Tensor, " d"]
+    x_scale: Float[Tensor, " d"]
+    y_mean: Float[Tensor, " k"]
+    y_scale: Float[Tensor, " k"]
+
+    def inputs(self, x: Float[Tensor, "n d"], dtype: torch.dtype) -> Float[Tensor, "n d"]:
+        """Return standardised inputs."""
+        return ((x.double() - self.x_mean) / self.x_scale).to(dtype)
+
+    def targets(self, y: Float[Tensor, "n k"], dtype: torch.dtype) -> Float[Tensor, "n k"]:
+        """Return standardised targets."""
+        return ((y.double() - self.y_mean) / self.y_scale).to(dtype)
+
+    def values_in_y_units(self, values: Float[Tensor, "*m n k"]) -> Float[Tensor, "*m n k"]:
+        """Return function values in y's units."""
+        return (values.double() * self.y_scale + self.y_mean).to(values.dtype)
+
+
+def fit_standardizer(x: Float[Tensor, "n d"], y: Float[Tensor, "n k"]) -> Standardizer:
+    """Return the standardizer that gives the training data mean 0 and variance 1.
+
+    A constant column keeps its scale.
+    """
+    x_mean, x_scale = _moments(x)
+    y_mean, y_scale = _moments(y)
+    return Standardizer(x_mean=x_mean, x_scale=x_scale, y_mean=y_mean, y_scale=y_scale)
+
+
+def identity_standardizer(x: Float[Tensor, "n d"], y: Float[Tensor, "n k"]) -> Standardizer:
+    """Return the standardizer that changes nothing."""
+    d, k = x.shape[1], y.shape[1]
+    return Standardizer(
+        x_mean=x.new_zeros(d, dtype=torch.float64),
+        x_scale=x.new_ones(d, dtype=torch.float64),
+        y_mean=x.new_zeros(k, dtype=torch.float64),
+        y_scale=x.new_ones(k, dtype=torch.float64),
+    )
+
+
+def _moments(values: Float[Tensor, "n c"]) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+    values = values.double()
+    mean = values.mean(0)
+    scale = (values - mean).square().mean(0).sqrt()
+    # what rounding leaves of a constant column is no scale
+    constant = scale <= 1e-12 * mean.abs()
+    return mean, torch.where(constant | (scale == 0), 1.0, scale)

@@ -1,0 +1,1 @@
+"""Trainers of many members at once, one file each."""
