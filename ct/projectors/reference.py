@@ -29,8 +29,8 @@ def reference_projector(grid: ImageGrid, scan: Scan) -> Projector:
             lines = images if _crosses_rows(angle) else images.mT
             for i in range(lines.shape[1]):
                 low, above, length = _crossing(grid, scan, angle, i)
+                low, fraction = low.to(images.device), above.to(images)
                 padded = torch.nn.functional.pad(lines[:, i], (1, 1))
-                fraction = above.to(images)
                 value = padded[:, low] * (1 - fraction) + padded[:, low + 1] * fraction
                 sinogram[:, view] += length * value
         return sinogram
@@ -41,7 +41,7 @@ def reference_projector(grid: ImageGrid, scan: Scan) -> Projector:
             lines = images if _crosses_rows(angle) else images.mT
             for i in range(lines.shape[1]):
                 low, above, length = _crossing(grid, scan, angle, i)
-                fraction = above.to(sinograms)
+                low, fraction = low.to(sinograms.device), above.to(sinograms)
                 padded = sinograms.new_zeros(len(sinograms), lines.shape[2] + 2)
                 value = length * sinograms[:, view]
                 padded.index_add_(1, low, value * (1 - fraction))
