@@ -79,7 +79,8 @@ def read_tensor_file(
                 )
             content = _content(source, metadata, version)
             names = opened.keys()
-            return {name: opened.get_tensor(name) for name in names}, content
+            # copies in torch's own memory: its alignment decides the last bit of products
+            return {name: opened.get_tensor(name).clone() for name in names}, content
     except SafetensorError as error:
         raise ValueError(
             f"{source}: not a {file_format} file, or a truncated one ({error})."
