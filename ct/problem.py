@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -28,6 +28,7 @@ class Problem:
         projector: the linear map from image to sinogram.
         grid: where the pixels are.
         scan: where the rays are.
+        keep_samples: whether the estimate shall hold its samples, where the method has any.
     """
 
     sinogram: Float[Tensor, "views detectors"]
@@ -35,6 +36,7 @@ class Problem:
     projector: Projector
     grid: ImageGrid
     scan: ParallelBeam
+    keep_samples: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class Estimate:
     diagnostics: dict[str, Setting] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Method(Protocol):
     """A reconstruction method: frozen settings and one function.
 

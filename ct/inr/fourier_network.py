@@ -1,0 +1,129 @@
+"""An image as a multi-layer perceptron behind random Fourier features: the published network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bayesnn.checks import check_count, check_positive
+from bayesnn.networks import FourierFeatures
+from ct.inr.coordinates import READ_OUT_SCALE, CoordinateImage, pixel_coordinates
+from ct.inr.links import Link, identity
+from ct.problem import Setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourierNetwork:
+    """UncertaINR's network: f(x) = link(MLP([sin(Bx + π/4), cos(Bx + π/4)])), B ~ N(0, Ω₀²).
+
+    With dropout the inputs of every layer but the first are units, and one mask holds for the
+    whole image: each draw is a function. (The published code draws a mask for each pixel, so
+    that errors of its samples are independent from pixel to pixel.)
+
+    Attributes:
+        n_frequencies: rows of B, which is drawn once and not trained.
+        frequency_std: Ω₀, in radians per half the image's longer side.
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+        activation: of the hidden layers, applied value by value.
+        link: applied to the output, such as `ct.inr.links.sigmoid`.
+
+    Raises:
+        ValueError: a count below 1, or a frequency_std that is not positive.
+
+    Source:
+        F. Vasconcelos, B. He, N. Singh, Y. W. Teh, UncertaINR, TMLR 2023, arXiv 2202.10847. Its
+        link is the sigmoid, for images in [0, 1].
+
+    Example:
+        >>> network = FourierNetwork(n_frequencies=8, width=16, depth=2)
+        >>> image = network.build((24, 32), generator=torch.Generator().manual_seed(0))
+        >>> image().shape, image.at(torch.zeros(5, 2)).shape
+        (torch.Size([24, 32]), torch.Size([5]))
+    """
+
+    n_frequencies: int = 363
+    frequency_std: float = 40.0
+    width: int = 280
+    depth: int = 6
+    activation: Callable[[Tensor], Tensor] = nn.functional.silu
+    link: Link = identity
+
+    def __post_init__(self) -> None:
+        check_positive(self.frequency_std, "frequency_std")
+        for name in ("n_frequencies", "width", "depth"):
+            check_count(getattr(self, name), name)
+
+    @property
+    def name(self) -> str:
+        """The metadata's spelling."""
+        return "fourier"
+
+    def settings(self) -> dict[str, Setting]:
+        """Return every hyper-parameter by name."""
+        return {
+            **vars(self),
+            "activation": getattr(self.activation, "__name__", repr(self.activation)),
+            "link": self.link.name,
+        }
+
+    def build(
+        self, shape: tuple[int, int], *, start: float = 0.5, generator: torch.Generator
+    ) -> FourierImage:
+        """Return a network for images of that shape, which starts at about the value `start`."""
+        return FourierImage(self, shape, start=start, generator=generator)
+
+
+class FourierImage(CoordinateImage):
+    """The network that `FourierNetwork` describes, for one image shape."""
+
+    def __init__(
+        self,
+        config: FourierNetwork,
+        shape: tuple[int, int],
+        *,
+        start: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        self._activation = config.activation
+        self._link = config.link
+        self.encoding = FourierFeatures(
+            2, config.n_frequencies, frequency_std=config.frequency_std, generator=generator
+        )
+        points = pixel_coordinates(shape).reshape(-1, 2)
+        self.register_buffer("pixels", points, persistent=False)
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        fan_in = self.encoding.out_features
+        for fan_out in [config.width] * config.depth + [1]:
+            draw = torch.randn(fan_out, fan_in, generator=generator)
+            self.weights.append(nn.Parameter(draw * math.sqrt(2 / fan_in)))
+            self.biases.append(nn.Parameter(torch.zeros(fan_out)))
+            fan_in = fan_out
+        with torch.no_grad():
+            self.weights[-1] *= READ_OUT_SCALE
+            self.biases[-1] += config.link.inverse(start)
+        self.dropout_units = {f"weights.{layer}": (1,) for layer in range(1, config.depth + 1)}
+
+    def forward(self) -> Float[Tensor, "rows columns"]:
+        """Return the values at all pixel centres."""
+        points = self.get_buffer("pixels").to(self.encoding.frequencies)
+        return self.at(points).reshape(self.shape)
+
+    def at(self, points: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
+        """Return the values at any coordinates (x, y)."""
+        return self._read_out(self.encoding(points))
+
+    def _read_out(self, features: Float[Tensor, "n features"]) -> Float[Tensor, " n"]:
+        hidden = features
+        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if index > 0:
+                hidden = self._activation(hidden)
+            hidden = nn.functional.linear(hidden, weight, bias)
+        return self._link.function(hidden[:, 0])
