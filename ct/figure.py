@@ -43,8 +43,7 @@ class Panel:
     extend: str = "neither"
 
 
-def save_figure(
-    path: str | os.PathLike[str],
+def reconstruction_panels(
     *,
     sinogram: Float32[np.ndarray, "views detectors"],
     truth: Float32[np.ndarray, "rows columns"],
@@ -55,14 +54,13 @@ def save_figure(
     scan: Scan,
     units: str,
     titles: tuple[str, str],
-) -> None:
-    """Draw sinogram, baseline and truth above mean, standard deviation and error, and save it.
+) -> list[Panel]:
+    """Return sinogram, baseline and truth, then mean, standard deviation and error.
 
     Truth, baseline and mean share one grey scale, the truth's; the absolute error and the
     standard deviation share another, so that each can be read against the other.
 
     Args:
-        path: the picture; its suffix decides the format.
         sinogram: the measured line integrals.
         truth: the image that the sinogram was made from.
         baseline: a classical reconstruction.
@@ -72,33 +70,50 @@ def save_figure(
         scan: where the rays are.
         units: the image's units.
         titles: titles of the baseline's and of the mean's picture.
+
+    Returns:
+        Six panels, in reading order.
     """
-    low, high = float(truth.min()), float(truth.max())
     error = np.abs(mean - truth)
     top = float(np.quantile(np.concatenate([error.ravel(), std.ravel()]), 0.995))
-    rows, columns = grid.shape
-    half = (columns * grid.pixel_size / 2, rows * grid.pixel_size / 2)
-    extent = (-half[0], half[0], -half[1], half[1])
+    half_height, half_width = (n * grid.pixel_size / 2 for n in grid.shape)
     grey = Panel(
-        title="truth", values=truth, limits=(low, high), colours="gray", label=units, extent=extent
+        title="truth",
+        values=truth,
+        limits=(float(truth.min()), float(truth.max())),
+        colours="gray",
+        label=units,
+        extent=(-half_width, half_width, -half_height, half_height),
     )
-    spread = Panel(
+    spread = replace(
+        grey,
         title="how sure: standard deviation",
         values=std,
         limits=(0.0, top),
         colours="magma",
-        label=units,
-        extent=extent,
         extend="max",
     )
-    figure = _draw([
+    return [
         _sinogram_panel(sinogram, scan, units),
         replace(grey, title=titles[0], values=baseline),
         grey,
         replace(grey, title=titles[1], values=mean),
         spread,
         replace(spread, title="how wrong: |mean − truth|", values=error),
-    ])
+    ]
+
+
+def save_figure(path: str | os.PathLike[str], panels: list[Panel]) -> None:
+    """Draw six panels in two rows and save the picture, which appears only when it is whole.
+
+    Args:
+        path: the picture; its suffix decides the format.
+        panels: such as those of `reconstruction_panels`.
+
+    Raises:
+        ValueError: the picture cannot be written.
+    """
+    figure = _draw(panels)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150)
 

@@ -118,7 +118,7 @@ def simulate_file(config: SimulateConfig) -> None:
             "supported yet."
         )
     check_count(config.seed, "--seed", minimum=0)
-    check_writable(config.output)
+    check_output(config.output, config.image)
     image = read_image(config.image)
     grid = ImageGrid(image.shape[1:], _pixel_size(image, config.pixel_size))
     scan = parallel_scan(grid, views=config.views)
@@ -137,6 +137,21 @@ def simulate_file(config: SimulateConfig) -> None:
             "versions": versions(),
         },
     )
+
+
+def check_output(output: Path, source: Path) -> None:
+    """Refuse an output that cannot be written, or that would replace its own input.
+
+    Args:
+        output: the file to be written.
+        source: the file to be read.
+
+    Raises:
+        ValueError: the output cannot be written, or is the input.
+    """
+    check_writable(output)
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ValueError(f"{output}: is the input, and would be replaced; choose another output.")
 
 
 def sinogram_units(image_units: str) -> str:

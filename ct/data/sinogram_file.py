@@ -127,15 +127,17 @@ def write_sinogram(
     Raises:
         ValueError: `path` cannot be written.
     """
-    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+    # from HDF5 1.10 on, attributes may be longer than 64 KiB: thousands of angles are
+    newer = ("v110", "v110")
+    with atomic_write(path) as temporary, h5py.File(temporary, "w", libver=newer) as file:
         file.attrs["format"] = FORMAT
         file.attrs["geometry"] = geometry_to_json(grid, scan)
         file.attrs["values"] = "line integrals"
         file.attrs["units"] = units
         file.attrs["image_units"] = image_units
         for key, value in metadata.items():
-            plain = isinstance(value, str | int | float)
-            file.attrs[key] = value if plain else json.dumps(value)
+            simple = isinstance(value, str | int | float)
+            file.attrs[key] = value if simple else json.dumps(value)
         file["angles"] = np.asarray(scan.angles, dtype=np.float64)
         shape = (n_slices, scan.n_views, scan.n_detectors)
         data = file.create_dataset("sinogram", shape, dtype="float32")
@@ -156,7 +158,7 @@ def _describe(file: h5py.File, path: Path) -> SinogramFile:
         )
     if data.dtype.kind not in "iuf":
         raise ValueError(f"{path}: sinogram: expected real numbers, found dtype {data.dtype}.")
-    attributes = {key: _plain(value) for key, value in file.attrs.items()}
+    attributes = {key: plain(value) for key, value in file.attrs.items()}
     geometry = attributes.pop("geometry", None)
     noise_std = attributes.pop("noise_std", None)
     angles = file.get("angles")
@@ -187,7 +189,8 @@ def _stack_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
     return slices, views, detectors
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return an HDF5 attribute as Python's own number, text or list."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

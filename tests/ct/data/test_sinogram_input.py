@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from ct.data.scan_input import ScanOptions, open_scan, parse_angles
+from ct.data.scan_input import open_scan, parse_angles
+from ct.data.scan_options import ScanOptions
 from ct.data.sinogram_file import open_sinogram, write_sinogram
 from ct.data.values import line_integrals
 from ct.geometry import ImageGrid, ParallelBeam

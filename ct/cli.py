@@ -1,0 +1,64 @@
+"""The command line `bayesnn-ct`: its commands, and what an error looks like."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from ct.commands.demo import demo
+from ct.commands.evaluate import evaluate
+from ct.commands.info import info
+from ct.commands.output import note, one_line
+from ct.commands.reconstruct import reconstruct
+from ct.commands.simulate import simulate
+
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+
+# typer brings click with it, in later releases under another name
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="bayesnn-ct",
+    help="CT images from sinograms, with an error bar for every pixel.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, simulate, info, reconstruct, evaluate):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name.
+
+    Returns:
+        0 done; 2 wrong usage or bad input, said in one line on stderr; 130 interrupted.
+    """
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            list(arguments) or ["--help"], prog_name="bayesnn-ct", standalone_mode=False
+        )
+    except _UsageError as error:
+        message = one_line(error.format_message()).rstrip(".")
+        hint = "" if error.ctx is None else f"; try '{error.ctx.command_path} --help'"
+        note(f"error: {message}{hint}.")
+        return BAD_INPUT
+    except (ValueError, OSError) as error:
+        note(f"error: {error}")
+        return BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        note("interrupted.")
+        return INTERRUPTED
+    return code if isinstance(code, int) else DONE

@@ -1,0 +1,97 @@
+"""`bayesnn-ct reconstruct`: from a sinogram file to images with error bars."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ct.commands import options
+from ct.commands.config_file import read_config
+from ct.commands.output import note, print_json, progress_bar
+from ct.reconstruct_config import ReconstructConfig
+
+_OWN = {"method": str, "device": str, "seed": int, "slices": str, "noise_std": float}
+_IN_CONFIG_FILES = {**_OWN, **options.SCAN_OPTIONS, "settings": dict}
+
+
+def reconstruct(
+    sinogram: Annotated[Path, typer.Argument(metavar="SINO.h5", help="Sinogram: HDF5 or .npy.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="REC.h5", help="Result file to write.")
+    ],
+    method: Annotated[
+        str | None, typer.Option(help=f"mc-dropout or fbp (default {ReconstructConfig.method}).")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help=f"Of all randomness (default {ReconstructConfig.seed}).")
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Slices from A to before B (default all).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
+    ] = False,
+    noise_std: Annotated[
+        float | None,
+        typer.Option(help="Noise of each ray in the sinogram's units (default: estimated)."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON or TOML with these options' names, and the method's own settings under "
+            "'settings'; the command line comes first.",
+        ),
+    ] = None,
+    angles: options.Angles = None,
+    degrees: options.Degrees = None,
+    i0: options.I0 = None,
+    counts: options.Counts = None,
+    center: options.Center = None,
+    pixel_size: options.PixelSize = None,
+    image_size: options.ImageSize = None,
+    json: options.Json = False,
+) -> None:
+    """Reconstruct every slice, with a standard deviation for every pixel."""
+    said = {
+        "method": method,
+        "device": device,
+        "seed": seed,
+        "slices": slices,
+        "noise_std": noise_std,
+        "angles": angles,
+        "degrees": degrees,
+        "i0": i0,
+        "counts": counts,
+        "center": center,
+        "pixel_size": pixel_size,
+        "image_size": image_size,
+    }
+    given = {} if config is None else read_config(config, _IN_CONFIG_FILES)
+    given |= {name: value for name, value in said.items() if value is not None}
+    work = ReconstructConfig(
+        sinogram=sinogram,
+        output=output,
+        resume=resume,
+        settings=given.get("settings", {}),
+        scan=options.scan_options(**{name: given.get(name) for name in options.SCAN_OPTIONS}),
+        **{name: given[name] for name in _OWN if name in given},
+    )
+    from ct.workflow import reconstruct_file
+
+    try:
+        with progress_bar(f"{work.method}, {sinogram.name}") as progress:
+            summary = reconstruct_file(work, progress=progress)
+    except KeyboardInterrupt as error:
+        note(str(error) or "interrupted: nothing had been finished.")
+        raise typer.Exit(130) from None
+    if summary.raised_counts:
+        note(f"note: {summary.raised_counts} counts of zero were set to half the smallest count")
+    if json:
+        print_json(dataclasses.asdict(summary))
+    else:
+        typer.echo(f"wrote {output} ({len(summary.slices)} slices, {summary.method})")

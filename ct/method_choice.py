@@ -1,0 +1,103 @@
+"""From a method's name and settings, as a user types them, to the method."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+
+from ct.classical.filtered_backprojection import fbp, hann, ramp
+from ct.inr.feature_grid import FeatureGrid
+from ct.inr.fourier_network import FourierNetwork
+from ct.posterior.mc_dropout import mc_dropout
+from ct.problem import Method
+
+Settings: TypeAlias = Mapping[str, Any]
+"""Values as a file gave them: anything that JSON or TOML can hold."""
+
+_METHODS: dict[str, Callable[..., Method]] = {"mc-dropout": mc_dropout, "fbp": fbp}
+_FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
+    "window": {"hann": hann, "ramp": ramp},
+    "link": {"sigmoid": torch.sigmoid},
+}
+_NETWORKS: dict[str, Callable[..., Any]] = {
+    network().name: network for network in (FeatureGrid, FourierNetwork)
+}
+
+METHOD_NAMES = tuple(_METHODS)
+
+
+def choose_method(name: str, settings: Settings | None = None) -> Method:
+    """Return the method of that name with those settings.
+
+    A setting is spelled as in a result's metadata: by its name, and the network's own as
+    "network.width".
+
+    Args:
+        name: as the command line spells it, such as "mc-dropout".
+        settings: values for the method's own arguments, as a configuration file gives them.
+
+    Returns:
+        The method.
+
+    Raises:
+        ValueError: no such method, no such setting, or a value that the method refuses.
+
+    Example:
+        >>> choose_method("fbp", {"window": "ramp"}).settings()
+        {'window': 'ramp'}
+    """
+    method: Callable[..., Method] = _one_of(_METHODS, name, "--method")
+    known = inspect.signature(method).parameters
+    own = {key: value for key, value in (settings or {}).items() if not _of_network(key)}
+    arguments = _checked(own, method, name)
+    if "network" in known:
+        arguments["network"] = _network(settings or {}, name)
+    elif len(own) < len(settings or {}):
+        raise ValueError(f"{name}: has no network, and so no settings of one.")
+    return method(**arguments)
+
+
+def _network(settings: Settings, method: str) -> Any:
+    default = next(iter(_NETWORKS))
+    kind = _one_of(_NETWORKS, settings.get("network", default), f"{method}: network")
+    inner = {k.removeprefix("network."): v for k, v in settings.items() if _of_network(k)}
+    return kind(**_checked(inner, kind, f"{method}: network"))
+
+
+def _of_network(key: str) -> bool:
+    return key.startswith("network.")
+
+
+def _one_of(choices: Mapping[str, Any], name: Any, what: str) -> Any:
+    if not isinstance(name, str) or name not in choices:
+        raise ValueError(f"{what}: expected {' or '.join(choices)}, got {name!r}.")
+    return choices[name]
+
+
+def _checked(settings: Settings, target: Callable[..., Any], what: str) -> dict[str, Any]:
+    known = inspect.signature(target).parameters
+    checked: dict[str, Any] = dict(settings)
+    for key, value in settings.items():
+        if key not in known:
+            raise ValueError(
+                f"{what}: no setting is called {key!r}; its settings are {', '.join(known)}."
+            )
+        default = known[key].default
+        if value is None and default is None:
+            continue
+        if callable(default) or key in _FUNCTIONS:
+            # a function cannot stand in a file; its name may, where there is a choice
+            choices = _FUNCTIONS.get(key) or {default.__name__: default}
+            checked[key] = _one_of(choices, value, f"{what}: {key}")
+        elif isinstance(default, int | float) and not _like(value, default):
+            raise ValueError(f"{what}: {key}: expected a value like {default!r}, got {value!r}.")
+    return checked
+
+
+def _like(value: Any, default: float) -> bool:
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int) or (isinstance(default, float) and isinstance(value, float))

@@ -1,0 +1,40 @@
+"""What a reconstruction from file to file is to do, and every default of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ct.data.scan_options import ScanOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructConfig:
+    """What `bayesnn-ct reconstruct` was asked for.
+
+    Attributes:
+        sinogram: HDF5 or .npy file of the sinogram.
+        output: result file to write.
+        method: the method's name.
+        settings: the method's own settings, by name.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        seed: seed of everything random.
+        slices: "a:b", the slices from a to before b; None for all.
+        resume: go on where an interrupted run of the same work stopped.
+        noise_std: each ray's noise in the sinogram's units; None estimates it from each slice
+            (what a simulated file says of its noise is never used unasked).
+        scan: what the user says of the file.
+    """
+
+    sinogram: Path
+    output: Path
+    method: str = "mc-dropout"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    seed: int = 0
+    slices: str | None = None
+    resume: bool = False
+    noise_std: float | None = None
+    scan: ScanOptions = field(default_factory=ScanOptions)

@@ -1,0 +1,152 @@
+"""Scores against closed forms and other libraries; nothing is fitted to the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from bayesnn.seeds import seeded_generator
+from ct.evaluation import evaluate, evaluate_file, score_image
+from ct.geometry import ImageGrid, ParallelBeam
+from ct.result import Reconstruction
+
+SCAN = ParallelBeam((0.0, 1.0), 5)
+
+
+def result(mean: Tensor, std: Tensor | None, *, n_samples: int = 1000) -> Reconstruction:
+    metadata = {
+        "method": "mc-dropout",
+        "units": "HU",
+        "n_samples": None if std is None else n_samples,
+        "slices": list(range(len(mean))) if mean.ndim == 3 else [0],
+    }
+    grid = ImageGrid((mean.shape[-2], mean.shape[-1]))
+    return Reconstruction(mean=mean, std=std, samples=None, metadata=metadata, grid=grid, scan=SCAN)
+
+
+def gaussian(*shape: int, place: int) -> Tensor:
+    return torch.randn(shape, generator=seeded_generator(0, place), dtype=torch.float64)
+
+
+def test_accuracy_agrees_with_scikit_image_on_the_clipped_image() -> None:
+    truth = torch.rand((32, 24), generator=seeded_generator(1), dtype=torch.float64) * 50 - 10
+    mean = truth + 8 * gaussian(32, 24, place=1)
+    scores = score_image(mean, truth)
+    span = float(truth.max() - truth.min())
+    clipped = mean.clamp(truth.min(), truth.max()).numpy()
+    low = float(truth.min())
+    assert scores.psnr == pytest.approx(
+        peak_signal_noise_ratio(truth.numpy(), clipped, data_range=span)
+    )
+    assert scores.ssim == pytest.approx(
+        structural_similarity(truth.numpy() - low, clipped - low, data_range=span)
+    )
+    assert scores.uncertainty is None
+
+
+def test_error_bars_of_the_right_size_score_as_they_should() -> None:
+    std = torch.rand((200, 200), generator=seeded_generator(2), dtype=torch.float64) * 4 + 1
+    mean = 100 * gaussian(200, 200, place=3)
+    truth = mean + std * gaussian(200, 200, place=4)
+    scores = evaluate(result(mean, std), truth).mean.uncertainty
+    assert scores is not None
+    assert scores.ece < 0.005
+    for level in scores.levels:
+        # 40,000 independent pixels: a binomial's standard deviation is at most 0.0025
+        assert level.coverage == pytest.approx(level.level, abs=0.01)
+    z95 = 1.959964
+    assert scores.levels[2].width == pytest.approx(2 * z95 * float(std.mean()), rel=0.01)
+    # the mean of ½ log 2πe σ², less the logarithm of the range
+    span = float(truth.max() - truth.min())
+    entropy = float((0.5 * (2 * math.pi * math.e * std.square()).log()).mean())
+    assert scores.nll == pytest.approx(entropy - math.log(span), abs=0.02)
+    assert scores.crps == pytest.approx(float(std.mean()) / math.sqrt(math.pi), rel=0.02)
+    assert scores.rms_std == pytest.approx(scores.rmse, rel=0.02)
+    # the baseline knows as much in all, but not where
+    assert scores.constant_nll > scores.nll
+    assert scores.constant_crps > scores.crps
+    assert scores.levels[2].constant_width == pytest.approx(2 * z95 * scores.rms_std, rel=1e-3)
+
+
+def test_few_samples_give_wider_intervals() -> None:
+    mean, std = gaussian(8, 8, place=5), torch.ones(8, 8, dtype=torch.float64)
+    truth = mean + gaussian(8, 8, place=6)
+    few = evaluate(result(mean, std, n_samples=3), truth).mean.uncertainty
+    many = evaluate(result(mean, std), truth).mean.uncertainty
+    assert few is not None
+    assert many is not None
+    assert few.levels[2].width > 2 * many.levels[2].width
+
+
+def test_scores_do_not_depend_on_units() -> None:
+    mean, std = gaussian(16, 16, place=7), torch.full((16, 16), 0.5, dtype=torch.float64)
+    truth = mean + 0.5 * gaussian(16, 16, place=8)
+    one = evaluate(result(mean, std), truth).mean
+    other = evaluate(result(1000 * mean + 7, 1000 * std), 1000 * truth + 7).mean
+    assert one.uncertainty is not None
+    assert other.uncertainty is not None
+    assert other.psnr == pytest.approx(one.psnr)
+    assert other.ssim == pytest.approx(one.ssim)
+    assert other.uncertainty.nll == pytest.approx(one.uncertainty.nll)
+    assert other.uncertainty.crps == pytest.approx(1000 * one.uncertainty.crps)
+
+
+def test_a_stack_is_scored_slice_by_slice() -> None:
+    mean, std = gaussian(3, 16, 16, place=9), torch.rand(3, 16, 16, dtype=torch.float64) + 0.5
+    truth = mean + gaussian(3, 16, 16, place=10)
+    together = evaluate(result(mean, std), truth)
+    alone = [evaluate(result(mean[i], std[i]), truth[i]).mean for i in range(3)]
+    assert list(together.slices) == alone
+    assert together.mean.psnr == pytest.approx(np.mean([s.psnr for s in alone]))
+    assert together.mean.uncertainty is not None
+    widths = [s.uncertainty.levels[1].width for s in alone if s.uncertainty is not None]
+    assert together.mean.uncertainty.levels[1].width == pytest.approx(np.mean(widths))
+
+
+def test_certainty_that_is_wrong_has_no_finite_density() -> None:
+    mean, std = gaussian(8, 8, place=11), torch.ones(8, 8, dtype=torch.float64)
+    std[0, 0] = 0
+    scores = evaluate(result(mean, std), mean + 1).mean.uncertainty
+    assert scores is not None
+    assert scores.nll == math.inf
+    assert math.isfinite(scores.crps)
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        (torch.ones(8, 9), r"shape \[1, 8, 8\] .* got \[1, 8, 9\]"),
+        (torch.ones(2, 8, 8), r"got \[2, 8, 8\]"),
+        (torch.full((8, 8), math.nan), "finite"),
+        (torch.ones(8, 8), "one value"),
+    ],
+)
+def test_truth_that_does_not_fit_is_refused(truth: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(result(gaussian(8, 8, place=12), None), truth)
+
+
+def test_nan_in_the_result_is_refused() -> None:
+    mean = gaussian(8, 8, place=13)
+    broken = dataclasses.replace(result(mean, None), mean=torch.full((8, 8), math.nan))
+    with pytest.raises(ValueError, match="mean: expected finite"):
+        evaluate(broken, mean)
+
+
+def test_part_of_a_stack_is_compared_with_its_own_slices(tmp_path: Path) -> None:
+    truth = gaussian(4, 8, 8, place=14)
+    np.save(tmp_path / "truth.npy", truth.numpy())
+    part = result(truth[1:3].clone(), None)
+    part.metadata["slices"] = [1, 2]
+    part.save(tmp_path / "rec.h5")
+    scores = evaluate_file(tmp_path / "rec.h5", tmp_path / "truth.npy")
+    assert len(scores.slices) == 2
+    assert scores.mean.psnr > 100  # float32 on the way
+    assert scores.units == "HU"

@@ -1,0 +1,60 @@
+"""The figure: scales that can be read against one another, and nothing global touched."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from skimage import io
+
+from ct.figure import Panel, reconstruction_panels, save_figure
+from ct.geometry import ImageGrid, ParallelBeam
+
+
+def panels() -> dict[str, Panel]:
+    draw = np.random.default_rng(0)
+    truth = draw.normal(size=(6, 8)).astype(np.float32)
+    made = reconstruction_panels(
+        sinogram=draw.normal(size=(3, 11)).astype(np.float32),
+        truth=truth,
+        baseline=3 * truth,
+        mean=truth + 1,
+        std=np.full((6, 8), 0.5, np.float32),
+        grid=ImageGrid((6, 8), 0.5),
+        scan=ParallelBeam((0.0, 1.0, 2.0), 11, 0.5),
+        units="HU",
+        titles=("baseline", "mean"),
+    )
+    return {panel.title.split(":")[0]: panel for panel in made}
+
+
+def test_pictures_that_are_compared_share_their_scale() -> None:
+    made = panels()
+    truth = made["truth"].values
+    for name in ("truth", "baseline", "mean"):
+        assert made[name].limits == (truth.min(), truth.max())
+        assert made[name].extent == (-2.0, 2.0, -1.5, 1.5)
+    assert made["how sure"].limits == made["how wrong"].limits
+    np.testing.assert_allclose(made["how wrong"].values, 1, rtol=1e-6)
+    assert {panel.label for panel in made.values()} == {"HU", "HU·mm"}
+
+
+def test_picture_is_written_whole(tmp_path: Path) -> None:
+    save_figure(tmp_path / "figure.png", list(panels().values()))
+    picture = io.imread(tmp_path / "figure.png")
+    assert picture.shape[0] > 800
+    assert picture.shape[1] > 1400
+    assert picture[..., :3].std() > 20
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_no_global_state_of_matplotlib_is_touched() -> None:
+    code = (
+        "import sys; from tests.ct.test_figure import panels; from ct.figure import _draw;"
+        "assert 'matplotlib' not in sys.modules;"
+        "_draw(list(panels().values())); sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    folder = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=folder).returncode == 0

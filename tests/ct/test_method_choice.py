@@ -1,0 +1,42 @@
+"""Names and settings as users type them become methods, or one clear error."""
+
+from __future__ import annotations
+
+import pytest
+
+from ct.method_choice import METHOD_NAMES, choose_method
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_results_settings_make_the_same_method_again(name: str) -> None:
+    method = choose_method(name)
+    assert method.name == name
+    assert choose_method(name, method.settings()).settings() == method.settings()
+
+
+def test_settings_reach_the_method_and_its_network() -> None:
+    settings = {"steps": 3, "dropout": 0.5, "network": "fourier", "network.width": 20}
+    chosen = choose_method("mc-dropout", settings).settings()
+    assert {key: chosen[key] for key in settings} == settings
+    assert choose_method("fbp", {"window": "ramp"}).settings() == {"window": "ramp"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("mcdropout", {}, "expected mc-dropout or fbp, got 'mcdropout'"),
+        ("mc-dropout", {"step": 3}, "no setting is called 'step'; its settings are .*steps"),
+        ("mc-dropout", {"steps": "many"}, "steps: expected a value like 1"),
+        ("mc-dropout", {"steps": True}, "steps: expected a value like 1"),
+        ("mc-dropout", {"steps": 0}, "steps"),
+        ("mc-dropout", {"network": ["fourier"]}, "expected feature-grid or fourier"),
+        ("mc-dropout", {"network.colour": 1}, "no setting is called 'colour'"),
+        ("mc-dropout", {"network.width": 0.5}, "network: width"),
+        ("mc-dropout", {"network.link": "exp"}, "link: expected sigmoid"),
+        ("fbp", {"window": "square"}, "expected hann or ramp"),
+        ("fbp", {"network.width": 3}, "no network"),
+    ],
+)
+def test_what_no_method_has_is_refused(name: str, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        choose_method(name, settings)
