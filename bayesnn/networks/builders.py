@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from bayesnn.checks import check_count
 from bayesnn.networks.layers import NTKLinear
 
 
+@runtime_checkable
 class LinearLayer(Protocol):
     """What `mlp` needs of a layer class: `NTKLinear`, `StandardLinear`, or one like them."""
 
