@@ -87,7 +87,7 @@ def describe(network: nn.Module) -> dict[str, Any]:
     return _describe(network)
 
 
-def build(description: Mapping[str, Any]) -> nn.Module:
+def build(description: object) -> nn.Module:
     """Return the network that a description tells of.
 
     Its parameters and buffers hold arbitrary draws: load their values with
