@@ -12,13 +12,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count, check_positive
-from bayesnn.networks import Erf, mlp, prior_precision
+from bayesnn.networks import prior_precision
 from bayesnn.predictive import Predictive
-from bayesnn.seeds import seeded_generator
+from ensembles.default_network import default_network
 from ensembles.evaluation import member_values, point_chunks
 from ensembles.fit import fit_members
 from ensembles.methods.ntkgp_param import ntkgp_param
-from ensembles.noise import estimate_noise_std
+from ensembles.noise import fit_noise
 from ensembles.standardizer import fit_standardizer, identity_standardizer
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from ensembles.methods.protocol import Method
     from ensembles.trainers.problem import Trainer
-
-PLACE_OF_DEFAULT_NETWORK = (0, 2)  # members have places of one number
 
 
 class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -79,7 +77,7 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         network: nn.Module | None = None,
         *,
         method: Method | None = None,
-        n_members: int = 20,
+        n_members: int = 10,
         noise_std: float | ArrayLike | None = None,
         standardize: bool | None = None,
         trainer: Trainer | None = None,
@@ -128,20 +126,17 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         given_noise = _given_noise(self.noise_std, targets.shape[1])
         seed = _seed(self.random_state)
         self.method_ = ntkgp_param() if self.method is None else self.method
-        self.network_ = self._network_for(inputs, targets, seed)
-        _check_network(self.network_, inputs, targets)
-
         standardize = self.network is None if self.standardize is None else self.standardize
         units = fit_standardizer if standardize else identity_standardizer
         self.standardizer_ = units(inputs, targets)
         inputs = self.standardizer_.inputs(inputs, inputs.dtype)
         targets = self.standardizer_.targets(targets, inputs.dtype)
         y_scale = self.standardizer_.y_scale
-        noise = (
-            estimate_noise_std(self.network_, inputs, targets, seed=seed)
-            if given_noise is None
-            else given_noise.to(y_scale) / y_scale
-        )
+        noise = None if given_noise is None else given_noise.to(y_scale) / y_scale
+        self.network_ = self._network_for(inputs, targets, noise, seed)
+        _check_network(self.network_, inputs, targets)
+        if noise is None:
+            noise = fit_noise(self.network_, inputs, targets, seed=seed).noise_std
         self.noise_std_ = noise * y_scale
         fitted = fit_members(
             self.network_, inputs, targets, method=self.method_, trainer=self.trainer,
@@ -240,15 +235,12 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def _network_for(self, inputs: Tensor, targets: Tensor, seed: int) -> nn.Module:
+    def _network_for(
+        self, inputs: Tensor, targets: Tensor, noise_std: Tensor | None, seed: int
+    ) -> nn.Module:
         """Return a copy of the user's network, or a new one, ready for functional calls."""
         if self.network is None:
-            network = default_network(
-                inputs.shape[0],
-                inputs.shape[1],
-                targets.shape[1],
-                generator=seeded_generator(seed, *PLACE_OF_DEFAULT_NETWORK),
-            )
+            network = default_network(inputs, targets, noise_std=noise_std, seed=seed)
         elif isinstance(self.network, nn.Module):
             network = copy.deepcopy(self.network)
         else:
@@ -281,26 +273,6 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             n_members=n_members,
             members=members,
         )
-
-
-def default_network(
-    n_points: int, n_features: int, n_outputs: int, *, generator: torch.Generator | None = None
-) -> nn.Module:
-    """Return the network that `EnsembleRegressor` builds for standardised data.
-
-    Args:
-        n_points: number of training points; networks for many points are narrower.
-        n_features: columns of X.
-        n_outputs: columns of y.
-        generator: source of the initial values.
-
-    Returns:
-        An MLP in NTK parametrisation with two hidden layers.
-    """
-    return mlp(
-        in_features=n_features, out_features=n_outputs, width=256 if n_points <= 2000 else 128,
-        depth=2, activation=Erf(), weight_std=1.5, bias_std=0.5, generator=generator,
-    )  # fmt: skip
 
 
 def _to_numpy(values: ArrayLike | Tensor) -> Any:

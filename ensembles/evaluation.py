@@ -62,7 +62,7 @@ def over_members(
 def _shift(method: Method, network: nn.Module, shift: Shift, x: Tensor) -> Tensor:
     def one(member: Shift) -> Tensor:
         result = method.shift(network, member, x)
-        assert result is not None  # noqa: S101
+        assert result is not None
         return result
 
     result: Tensor = vmap(one)(shift)

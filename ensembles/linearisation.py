@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from bayesnn.networks import NTKLinear, StandardLinear, prior_precision
 from ensembles.methods.protocol import Params
 
 
+@runtime_checkable
 class Jacobian(Protocol):
     """J of m members at n points, and Λ, as a linear map from parameters to outputs."""
 

@@ -1,8 +1,9 @@
-"""The noise of regression targets, estimated where the user does not give it."""
+"""The noise of regression targets and the evidence for a prior, from training data alone."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -18,28 +19,46 @@ N_DRAWS = 2
 SMALLEST, LARGEST = 1e-3, 2.0  # σ relative to the root mean square of the targets
 
 
-def estimate_noise_std(
-    network: nn.Module, x: Float[Tensor, "n d"], y: Float[Tensor, "n k"], *, seed: int
-) -> Float[Tensor, " k"]:
+@dataclass(frozen=True, kw_only=True)
+class NoiseFit:
+    """Noise and evidence of data under the prior of a network.
+
+    Attributes:
+        noise_std: σ of each output.
+        log_evidence: log N(y | 0, Θ + σ²I), summed over outputs, a datum.
+    """
+
+    noise_std: Float[Tensor, " k"]
+    log_evidence: float
+
+
+def fit_noise(
+    network: nn.Module,
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "n k"],
+    *,
+    seed: int,
+    noise_std: Float[Tensor, " k"] | None = None,
+) -> NoiseFit:
     """Estimate σ of each output by the marginal likelihood of the network's NTK process.
 
-    σ maximises the sum over outputs' own log N(y | 0, Θ + σ²I), with Θ = JΛ⁻¹Jᵀ of the network,
-    averaged over a few θ₀ (type-II maximum likelihood; Rasmussen and Williams, 2006, chapter 5).
-    One eigendecomposition serves every σ. What the prior cannot explain counts as noise.
+    σ maximises log N(y | 0, Θ + σ²I) for each output, with Θ = JΛ⁻¹Jᵀ of the network, averaged
+    over a few θ₀ (type-II maximum likelihood; Rasmussen and Williams, 2006, chapter 5). One
+    eigendecomposition serves every σ. What the prior cannot explain counts as noise. Rows that
+    stand in the data twice, X and y, count once: a copy says nothing about the noise.
 
     Args:
         network: the network, whose prior gives Θ.
         x: training inputs, as the network sees them; a random subset of 800 is used.
         y: training targets, in the network's units.
         seed: of the subset and of θ₀.
+        noise_std: σ, where it is known and only the evidence is wanted.
 
     Returns:
-        σ in y's units, between 1/1000 and 2 times the root mean square of y.
+        σ in y's units, between 1/1000 and 2 times the root mean square of y, and the evidence.
     """
     generator = seeded_generator(seed, *PLACE)
-    if x.shape[0] > MAX_POINTS:
-        rows = torch.randperm(x.shape[0], generator=generator)[:MAX_POINTS].to(x.device)
-        x, y = x[rows], y[rows]
+    x, y = _subset(x, y, generator)
     kernel = torch.zeros(x.shape[0], x.shape[0], dtype=torch.float64, device=x.device)
     for _ in range(N_DRAWS):
         draw = draw_initial_params(network, generator=generator)
@@ -47,12 +66,28 @@ def estimate_noise_std(
             one = jacobian(network, {name: value.unsqueeze(0) for name, value in draw.items()}, x)
             kernel += _mean_over_outputs(one) / N_DRAWS
     eigenvalues, vectors = torch.linalg.eigh(kernel)
-    projected = vectors.mT @ y.double()
-    scale = y.double().square().mean(0).sqrt()
-    return torch.stack([
-        _best_std(eigenvalues.clamp(min=0.0), projected[:, j] ** 2, float(scale[j]) or 1.0)
-        for j in range(y.shape[1])
-    ])
+    eigenvalues = eigenvalues.clamp(min=0.0)
+    squares = (vectors.mT @ y.double()) ** 2
+    if noise_std is None:
+        scale = y.double().square().mean(0).sqrt()
+        best = [
+            _best_std(eigenvalues, squares[:, j], float(scale[j]) or 1.0) for j in range(y.shape[1])
+        ]
+        noise_std = torch.tensor(best, dtype=torch.float64, device=x.device)
+    nll = _nll(eigenvalues, squares, noise_std).sum() / x.shape[0]
+    return NoiseFit(noise_std=noise_std, log_evidence=-float(nll))
+
+
+def _subset(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "n k"], generator: torch.Generator
+) -> tuple[Float[Tensor, "s d"], Float[Tensor, "s k"]]:
+    """Return up to 800 random rows, none twice."""
+    rows = torch.cat((x.double(), y.double()), dim=1)
+    if len(rows) > 2 * MAX_POINTS:
+        rows = rows[torch.randperm(len(rows), generator=generator)[: 2 * MAX_POINTS].to(x.device)]
+    rows = torch.unique(rows, dim=0)
+    rows = rows[torch.randperm(len(rows), generator=generator)[:MAX_POINTS].to(x.device)]
+    return rows[:, : x.shape[1]].to(x.dtype), rows[:, x.shape[1] :].to(y.dtype)
 
 
 def _mean_over_outputs(linear: Jacobian) -> Float[Tensor, "n n"]:
@@ -63,16 +98,21 @@ def _mean_over_outputs(linear: Jacobian) -> Float[Tensor, "n n"]:
 
 def _best_std(
     eigenvalues: Float[Tensor, " n"], squares: Float[Tensor, " n"], scale: float
-) -> Float[Tensor, ""]:
+) -> float:
     """Return σ of least negative log likelihood: a grid, then a finer one about its best."""
-
-    def best(low: float, high: float) -> tuple[float, float, float]:
-        grid = torch.linspace(low, high, 61, dtype=torch.float64)
-        variance = torch.exp(2 * grid).to(eigenvalues).unsqueeze(1) + eigenvalues
-        nll = (squares / variance + variance.log()).sum(1)
+    low, high = math.log(SMALLEST * scale), math.log(LARGEST * scale)
+    best = low
+    for _ in range(2):
+        grid = torch.linspace(low, high, 61, dtype=torch.float64, device=eigenvalues.device)
+        nll = _nll(eigenvalues, squares.unsqueeze(1), grid.exp())
         i = int(nll.argmin())
-        return float(grid[max(i - 1, 0)]), float(grid[i]), float(grid[min(i + 1, 60)])
+        low, best, high = (float(grid[max(0, min(j, 60))]) for j in (i - 1, i, i + 1))
+    return math.exp(best)
 
-    low, _, high = best(math.log(SMALLEST * scale), math.log(LARGEST * scale))
-    _, log_std, _ = best(low, high)
-    return torch.tensor(math.exp(log_std), dtype=torch.float64, device=eigenvalues.device)
+
+def _nll(
+    eigenvalues: Float[Tensor, " n"], squares: Float[Tensor, "n _"], std: Float[Tensor, " c"]
+) -> Float[Tensor, " c"]:
+    """Return −log N(y | 0, Θ + σ²I), summed over the data."""
+    variance = std**2 + eigenvalues.unsqueeze(1)
+    return 0.5 * (squares / variance + (2 * math.pi * variance).log()).sum(0)

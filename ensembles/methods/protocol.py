@@ -7,7 +7,7 @@ Every member minimises, over θ, with noise σ and N data (He, Lakshminarayanan,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class MemberDraw:
     shift: Shift
 
 
+@runtime_checkable
 class Method(Protocol):
     """One way to turn a network into a member of an ensemble; a frozen dataclass.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -62,6 +62,7 @@ class Trained:
     n_steps: int
 
 
+@runtime_checkable
 class Trainer(Protocol):
     """Trains many members side by side; a frozen dataclass of settings."""
 
