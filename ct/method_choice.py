@@ -6,11 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-import torch
-
 from ct.classical.filtered_backprojection import fbp, hann, ramp
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
+from ct.inr.links import identity, sigmoid, softplus
 from ct.posterior.mc_dropout import mc_dropout
 from ct.problem import Method
 
@@ -18,9 +17,9 @@ Settings: TypeAlias = Mapping[str, Any]
 """Values as a file gave them: anything that JSON or TOML can hold."""
 
 _METHODS: dict[str, Callable[..., Method]] = {"mc-dropout": mc_dropout, "fbp": fbp}
-_FUNCTIONS: dict[str, dict[str, Callable[..., Any]]] = {
+_NAMED: dict[str, dict[str, Any]] = {
     "window": {"hann": hann, "ramp": ramp},
-    "link": {"sigmoid": torch.sigmoid},
+    "link": {link.name: link for link in (identity, sigmoid, softplus)},
 }
 _NETWORKS: dict[str, Callable[..., Any]] = {
     network().name: network for network in (FeatureGrid, FourierNetwork)
@@ -50,21 +49,20 @@ def choose_method(name: str, settings: Settings | None = None) -> Method:
         {'window': 'ramp'}
     """
     method: Callable[..., Method] = _one_of(_METHODS, name, "--method")
-    known = inspect.signature(method).parameters
     own = {key: value for key, value in (settings or {}).items() if not _of_network(key)}
     arguments = _checked(own, method, name)
-    if "network" in known:
-        arguments["network"] = _network(settings or {}, name)
-    elif len(own) < len(settings or {}):
-        raise ValueError(f"{name}: has no network, and so no settings of one.")
+    if "network" in own or len(own) < len(settings or {}):
+        arguments["network"] = _network(settings or {}, method, name)
     return method(**arguments)
 
 
-def _network(settings: Settings, method: str) -> Any:
-    default = next(iter(_NETWORKS))
-    kind = _one_of(_NETWORKS, settings.get("network", default), f"{method}: network")
+def _network(settings: Settings, method: Callable[..., Method], name: str) -> Any:
+    default = method().settings().get("network")
+    if default is None:
+        raise ValueError(f"{name}: has no network, and so no settings of one.")
+    kind = _one_of(_NETWORKS, settings.get("network", default), f"{name}: network")
     inner = {k.removeprefix("network."): v for k, v in settings.items() if _of_network(k)}
-    return kind(**_checked(inner, kind, f"{method}: network"))
+    return kind(**_checked(inner, kind, f"{name}: network"))
 
 
 def _of_network(key: str) -> bool:
@@ -88,9 +86,9 @@ def _checked(settings: Settings, target: Callable[..., Any], what: str) -> dict[
         default = known[key].default
         if value is None and default is None:
             continue
-        if callable(default) or key in _FUNCTIONS:
+        if callable(default) or key in _NAMED:
             # a function cannot stand in a file; its name may, where there is a choice
-            choices = _FUNCTIONS.get(key) or {default.__name__: default}
+            choices = _NAMED.get(key) or {default.__name__: default}
             checked[key] = _one_of(choices, value, f"{what}: {key}")
         elif isinstance(default, int | float) and not _like(value, default):
             raise ValueError(f"{what}: {key}: expected a value like {default!r}, got {value!r}.")

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ct.commands.options import PixelSize
-
 
 def simulate(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help=".npy, grey PNG or DICOM.")],
@@ -19,7 +17,9 @@ def simulate(
     snr_db: Annotated[float, typer.Option(help="Signal-to-noise ratio in dB; inf: none.")] = 40.0,
     geometry: Annotated[str, typer.Option(help="Kind of scan: parallel.")] = "parallel",
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    pixel_size: PixelSize = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Side of a pixel in mm (default: the file's, or 1).")
+    ] = None,
 ) -> None:
     """Make a noisy sinogram of an image or a stack, in the image's own units times mm."""
     from ct.data.simulation import SimulateConfig, simulate_file

@@ -32,7 +32,7 @@ def test_settings_reach_the_method_and_its_network() -> None:
         ("mc-dropout", {"network": ["fourier"]}, "expected feature-grid or fourier"),
         ("mc-dropout", {"network.colour": 1}, "no setting is called 'colour'"),
         ("mc-dropout", {"network.width": 0.5}, "network: width"),
-        ("mc-dropout", {"network.link": "exp"}, "link: expected sigmoid"),
+        ("mc-dropout", {"network.link": "exp"}, "link: expected identity or sigmoid or softplus"),
         ("fbp", {"window": "square"}, "expected hann or ramp"),
         ("fbp", {"network.width": 3}, "no network"),
     ],
