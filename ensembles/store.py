@@ -7,12 +7,13 @@ import dataclasses
 import importlib.metadata
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
 
 from bayesnn.networks import build, describe
+from ensembles.estimators import EnsembleRegressor
 from ensembles.methods.deep_ensemble import DeepEnsemble, deep_ensemble
 from ensembles.methods.ntkgp_param import NTKGPParam, ntkgp_param
 from ensembles.standardizer import Standardizer
@@ -20,10 +21,7 @@ from ensembles.tensor_file import read_tensor_file, write_tensor_file
 from ensembles.trainers.adam import Adam, adam
 from ensembles.trainers.gauss_newton import GaussNewton, gauss_newton
 
-if TYPE_CHECKING:
-    from ensembles.estimators import EnsembleRegressor
-
-Regressor = TypeVar("Regressor", bound="EnsembleRegressor")
+Regressor = TypeVar("Regressor", bound=EnsembleRegressor)
 
 _FORMAT = "bayesnn-ensemble"
 _VERSION = 1  # raise it whenever older code would misread the file

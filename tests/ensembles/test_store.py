@@ -75,6 +75,7 @@ def saved(model: EnsembleRegressor, folder: Path) -> Path:
 
 CASES: dict[str, Callable[[], EnsembleRegressor]] = {
     "default network": lambda: fitted(None),
+    "defaults throughout": lambda: fitted(None, trainer=None, noise_std=None, n_members=2),
     "deep ensemble": lambda: fitted(small_net(), method=deep_ensemble()),
     "ntkgp": lambda: fitted(small_net(), method=ntkgp_param(), standardize=True),
     "standard parametrisation": lambda: fitted(small_net(linear=StandardLinear)),
