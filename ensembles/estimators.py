@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> Self:
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> EnsembleRegressor:
         """Draw and train the members.
 
         Args:
@@ -215,7 +215,9 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         save_ensemble(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], network: nn.Module | None = None) -> Self:
+    def load(
+        cls, path: str | os.PathLike[str], network: nn.Module | None = None
+    ) -> EnsembleRegressor:
         """Read a fitted ensemble.
 
         Args:
@@ -227,7 +229,7 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         from ensembles.store import load_ensemble
 
-        loaded: Self = load_ensemble(cls, path, network=network)
+        loaded: EnsembleRegressor = load_ensemble(cls, path, network=network)
         return loaded
 
     def __sklearn_tags__(self) -> Tags:

@@ -6,12 +6,12 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bayesnn.networks import prior_precision
 from bayesnn.seeds import seeded_generator
-from ensembles.evaluation import shift_values
+from ensembles.evaluation import over_members, shift_values
 from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
 from ensembles.trainers.adam import Adam
 from ensembles.trainers.gauss_newton import GaussNewton
@@ -70,8 +70,7 @@ def fit_members(
     Raises:
         FloatingPointError: every member diverged.
     """
-    precision = prior_precision(network)
-    n_params = sum(value.numel() for value in precision.values())
+    n_params = sum(value.numel() for value in prior_precision(network).values())
     trainer = trainer or default_trainer(x.shape[0], y.shape[1])
     each = trainer.bytes_per_member(n_params, y.shape[0], y.shape[1], x.element_size())
     budget = trainer.memory_budget or (CPU_BUDGET if x.device.type == "cpu" else DEVICE_BUDGET)
@@ -79,8 +78,11 @@ def fit_members(
     chunks = []
     for first in range(0, n_members, size):
         numbers = range(first, min(first + size, n_members))
-        problem = _problem(network, x, y, method, numbers, noise_std, precision, seed)
-        chunks.append((problem.shift, trainer.train(problem, seed=seed)))
+        problem = training_problem(
+            network, x, y, method=method, numbers=numbers, noise_std=noise_std, seed=seed
+        )
+        trained = trainer.train(problem, seed=seed)
+        chunks.append((problem.shift, trained, _finite(problem, trained.params)))
     return _gather(chunks)
 
 
@@ -103,16 +105,30 @@ def draw_member(
     return draw, torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
 
 
-def _problem(
+def training_problem(
     network: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    x: Float[Tensor, "n d"],
+    y: Float[Tensor, "n k"],
+    *,
     method: Method,
     numbers: range,
     noise_std: Float[Tensor, " k"],
-    precision: Params,
     seed: int,
 ) -> TrainingProblem:
+    """Return the least-squares problem of the members `numbers`, drawn, with δ taken off y.
+
+    Args:
+        network: as for `fit_members`, like x, y, method, noise_std and seed.
+        x: inputs.
+        y: targets.
+        method: what is fixed, regularised and perturbed.
+        numbers: the members' numbers.
+        noise_std: σ of each output.
+        seed: of the draws.
+
+    Returns:
+        The problem, its members stacked.
+    """
     draws, noise = zip(
         *(draw_member(method, network, y, seed=seed, number=i) for i in numbers), strict=True
     )
@@ -136,14 +152,25 @@ def _problem(
         start=start,
         center=center,
         shift=shift,
-        precision=precision,
+        precision=prior_precision(network),
         noise_variance=float(least) ** 2,
         output_weight=weight.to(y),
     )
 
 
-def _gather(chunks: list[tuple[Shift, Trained]]) -> FittedMembers:
-    finite = torch.cat([trained.finite for _, trained in chunks])
+def _finite(problem: TrainingProblem, params: Params) -> Bool[Tensor, " m"]:
+    """Return which members have finite parameters and finite values at (a thousand) data."""
+    x = problem.inputs[:1000]
+    with torch.no_grad():
+        values = over_members(
+            lambda p, s: problem.value(problem.network, p, s, x), params, problem.shift
+        )
+    each = [value.flatten(1).isfinite().all(1) for value in (values, *params.values())]
+    return torch.stack(each).all(0)
+
+
+def _gather(chunks: list[tuple[Shift, Trained, Bool[Tensor, " m"]]]) -> FittedMembers:
+    finite = torch.cat([good for *_, good in chunks])
     failed = [i for i, good in enumerate(finite.tolist()) if not good]
     if len(failed) == len(finite):
         raise FloatingPointError(
@@ -161,13 +188,13 @@ def _gather(chunks: list[tuple[Shift, Trained]]) -> FittedMembers:
     def cat(parts: list[Params]) -> Params:
         return {name: torch.cat([part[name] for part in parts])[finite] for name in parts[0]}
 
-    converged = torch.cat([trained.converged for _, trained in chunks])[finite]
+    converged = torch.cat([trained.converged.to(finite) for _, trained, _ in chunks])[finite]
     return FittedMembers(
-        params=cat([trained.params for _, trained in chunks]),
-        shift={name: cat([shift[name] for shift, _ in chunks]) for name in chunks[0][0]},
+        params=cat([trained.params for _, trained, _ in chunks]),
+        shift={name: cat([shift[name] for shift, *_ in chunks]) for name in chunks[0][0]},
         members=tuple(i for i, good in enumerate(finite.tolist()) if good),
         converged=tuple(converged.tolist()),
-        n_steps=max(trained.n_steps for _, trained in chunks),
+        n_steps=max(trained.n_steps for _, trained, _ in chunks),
     )
 
 

