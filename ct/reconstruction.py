@@ -90,7 +90,7 @@ def reconstruct(
     estimates: list[Estimate] = []
     noise_means: list[float] = []
     for index, one in enumerate(stack):
-        std = torch.tensor(estimate_noise_std(one)) if noise is None else noise
+        std = _estimated_noise(one) if noise is None else noise
         noise_means.append(float(std.mean()))
         problem = _problem(one, std, operator, grid, scan, place, keep_samples=keep_samples)
         estimates.append(
@@ -168,6 +168,10 @@ def _checked_device(device: str | torch.device) -> torch.device:
     if place.type not in {"cpu", "cuda"}:
         raise ValueError(f"device: expected cpu or cuda, got {str(place)!r}.")
     return place
+
+
+def _estimated_noise(one: Float[Tensor, "views detectors"]) -> Float[Tensor, ""]:
+    return torch.tensor(estimate_noise_std(one), dtype=torch.float64)
 
 
 def _problem(

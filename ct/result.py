@@ -41,9 +41,9 @@ class Reconstruction:
         ValueError: shapes that do not fit each other.
     """
 
-    mean: Float[Tensor, "*stack rows columns"]
-    std: Float[Tensor, "*stack rows columns"] | None
-    samples: Float[Tensor, "*stack samples rows columns"] | None
+    mean: Tensor
+    std: Tensor | None
+    samples: Tensor | None
     metadata: Metadata
     grid: ImageGrid
     scan: ParallelBeam

@@ -45,9 +45,11 @@ class CoordinateImage(nn.Module):
     Attributes:
         dropout_units: axes of the units that dropout takes from each parameter, by name (see
             `bayesnn.inference.mc_dropout.UnitDropout`).
+        step_factors: factor on the learning rate of each parameter, by name; 1 where not named.
     """
 
     dropout_units: Mapping[str, tuple[int, ...]]
+    step_factors: Mapping[str, float]
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the values at all pixel centres."""

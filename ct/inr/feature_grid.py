@@ -17,6 +17,7 @@ from ct.inr.links import Link, identity
 from ct.problem import Setting
 
 _INITIAL_STD = 0.1  # of features: small beside what training makes of them
+_READ_OUT_STEPS = 0.3  # all pixels share the perceptron, so it bears smaller steps than features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +135,11 @@ class FeatureGridImage(CoordinateImage):
             self.weights[-1] *= READ_OUT_SCALE
             self.biases[-1] += config.link.inverse(start)
         self.dropout_units = {f"planes.{level}": (0, 1, 2) for level in range(len(self.planes))}
+        self.step_factors = {
+            name: _READ_OUT_STEPS
+            for name, _ in self.named_parameters()
+            if not name.startswith("planes.")
+        }
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the values at all pixel centres."""

@@ -110,6 +110,7 @@ class FourierImage(CoordinateImage):
             self.weights[-1] *= READ_OUT_SCALE
             self.biases[-1] += config.link.inverse(start)
         self.dropout_units = {f"weights.{layer}": (1,) for layer in range(1, config.depth + 1)}
+        self.step_factors = {}
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the values at all pixel centres."""

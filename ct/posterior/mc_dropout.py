@@ -29,8 +29,8 @@ def mc_dropout(
     *,
     network: ImageNetwork | None = None,
     dropout: float = 0.6,
-    steps: int = 1000,
-    learning_rate: float = 0.03,
+    steps: int = 1500,
+    learning_rate: float = 0.08,
     tv_weight: float = 6.0,
     n_samples: int = 50,
 ) -> MCDropout:
@@ -177,13 +177,17 @@ class MCDropout:
         params = {
             name: p.detach().clone().requires_grad_() for name, p in network.named_parameters()
         }
-        optimiser = torch.optim.Adam(params.values(), betas=(0.9, 0.99))
+        groups = [
+            {"params": [p], "factor": network.step_factors.get(name, 1.0)}
+            for name, p in params.items()
+        ]
+        optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
         weight = self.tv_weight / problem.sinogram.numel()
         loss = problem.sinogram.new_zeros(())
         for step in range(self.steps):
-            optimiser.param_groups[0]["lr"] = self.learning_rate * _one_cycle(
-                (step + 0.5) / self.steps
-            )
+            rate = self.learning_rate * _one_cycle((step + 0.5) / self.steps)
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["factor"]
             optimiser.zero_grad()
             image = _render(network, dropout.draw(params, generator=generator))
             residual = (problem.projector(image) - problem.sinogram) / problem.noise_std

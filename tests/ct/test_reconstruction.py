@@ -1,0 +1,166 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import ct
+from ct.inr.feature_grid import FeatureGrid
+from ct.noise import estimate_noise_std
+from ct.problem import Estimate
+
+GRID = ct.ImageGrid(shape=(16, 16))
+SCAN = ct.ParallelBeam([k * math.pi / 12 for k in range(12)], n_detectors=24)
+QUICK = ct.mc_dropout(network=FeatureGrid(channels=2, width=4), steps=2, n_samples=3)
+
+
+def _sinogram(*slices: int) -> np.ndarray:
+    return 1 + np.random.default_rng(0).normal(size=(*slices, 12, 24)) * 0.1
+
+
+def _with(index: tuple[int, ...], value: float) -> np.ndarray:
+    sinogram = _sinogram()
+    sinogram[index] = value
+    return sinogram
+
+
+@pytest.mark.parametrize(
+    ("sinogram", "message"),
+    [
+        (_with((3, 4), np.nan), r"sinogram: .*NaN.*\(3, 4\)"),
+        (_with((0, 0), np.inf), "sinogram: .*infinite"),
+        (_sinogram()[:-1], "expected 12 views .*24 detectors, got 11 views of 24 detectors"),
+        (_sinogram().T, "expected 12 views .*got 24 views of 12 detectors"),
+        (_sinogram(2)[None], "sinogram: expected 2 or 3 dimensions"),
+        (np.array([["a"]]), "sinogram"),
+        (_sinogram() + 1j, "sinogram"),
+        (np.empty((0, 12, 24)), "sinogram: expected at least one value"),
+    ],
+)
+def test_unfit_sinograms_are_refused_before_work_starts(sinogram, message):
+    with pytest.raises(ValueError, match=message) as error:
+        ct.reconstruct(sinogram, SCAN, GRID, method=_NeverSolves())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("noise_std", 0.0),
+        ("noise_std", -1.0),
+        ("noise_std", float("nan")),
+        ("noise_std", np.ones((24, 12))),
+        ("noise_std", np.zeros((12, 24))),
+        ("noise_std", np.ones(12)),
+        ("device", "cuda:99"),
+        ("device", "meta"),
+        ("device", "abacus"),
+        ("seed", -1),
+        ("first_slice", -1),
+    ],
+)
+def test_unfit_arguments_are_refused_before_work_starts(argument, value):
+    arguments = {"noise_std": 0.1, argument: value}
+    with pytest.raises(ValueError, match=argument) as error:
+        ct.reconstruct(_sinogram(), SCAN, GRID, method=_NeverSolves(), **arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_a_sinogram_without_noise_needs_to_be_told_one():
+    with pytest.raises(ValueError, match="noise_std"):
+        ct.reconstruct(np.zeros((12, 24)), SCAN, GRID, method=ct.fbp())
+    empty = ct.reconstruct(np.zeros((12, 24)), SCAN, GRID, method=QUICK, noise_std=0.1)
+    assert bool(empty.mean.isfinite().all())
+
+
+def test_noise_is_estimated_for_each_slice_and_said_to_be():
+    sinogram = _sinogram(2) * np.array([1.0, 3.0])[:, None, None]
+    result = ct.reconstruct(sinogram, SCAN, GRID, method=QUICK)
+    assert result.metadata["noise_std_source"] == "estimated"
+    assert result.metadata["noise_std"] == [estimate_noise_std(one) for one in sinogram]
+    given = ct.reconstruct(sinogram, SCAN, GRID, method=QUICK, noise_std=np.full((12, 24), 0.5))
+    assert given.metadata["noise_std_source"] == "given"
+    assert given.metadata["noise_std"] == [0.5, 0.5]
+
+
+def test_noise_of_single_rays_reaches_the_method():
+    noise = np.linspace(0.1, 0.2, 12 * 24).reshape(12, 24)
+    method = _Remembers()
+    ct.reconstruct(_sinogram(), SCAN, GRID, method=method, noise_std=noise)
+    ct.reconstruct(_sinogram(), SCAN, GRID, method=method, noise_std=0.3)
+    assert torch.equal(method.problems[0].noise_std, torch.from_numpy(noise))
+    assert torch.equal(method.problems[1].noise_std, torch.full((12, 24), 0.3, dtype=torch.float64))
+
+
+def test_rays_that_are_declared_worthless_do_not_spoil_the_image():
+    noise = np.full((12, 24), 0.1)
+    noise[5] = 1e9
+    result = ct.reconstruct(_sinogram(), SCAN, GRID, method=QUICK, noise_std=noise)
+    assert float(result.mean.abs().max()) < 10
+
+
+def test_numpy_comes_in_and_cpu_tensors_come_out():
+    result = ct.reconstruct(_sinogram().astype(np.float32), SCAN, GRID, method=ct.fbp())
+    assert (result.mean.device.type, result.mean.dtype) == ("cpu", torch.float32)
+    assert (result.grid, result.scan) == (GRID, SCAN)
+
+
+def test_metadata_say_what_was_done():
+    result = ct.reconstruct(
+        _sinogram(2), SCAN, GRID, method=QUICK, noise_std=0.1, seed=4, first_slice=6, units="HU"
+    )
+    expected = {
+        "method": "mc-dropout",
+        "settings": QUICK.settings(),
+        "units": "HU",
+        "seed": 4,
+        "slices": [6, 7],
+        "n_samples": 3,
+        "calibration": "none",
+    }
+    assert {key: result.metadata[key] for key in expected} == expected
+    assert set(result.metadata["versions"]) == {"bayesnn", "torch"}
+    assert len(result.metadata["diagnostics"]) == 2
+
+
+def test_samples_are_kept_within_the_budget_or_as_asked(monkeypatch):
+    def keeps(**arguments) -> bool:
+        result = ct.reconstruct(_sinogram(), SCAN, GRID, method=QUICK, noise_std=0.1, **arguments)
+        return result.samples is not None
+
+    assert keeps()
+    assert not keeps(keep_samples=False)
+    monkeypatch.setattr("ct.reconstruction.SAMPLE_BUDGET", 3 * 16 * 16 * 8 - 1)
+    assert not keeps()
+    assert keeps(keep_samples=True)
+
+
+def test_mc_dropout_is_the_default(monkeypatch):
+    monkeypatch.setattr("ct.reconstruction.mc_dropout", lambda: QUICK)
+    assert ct.reconstruct(_sinogram(), SCAN, GRID).metadata["method"] == "mc-dropout"
+
+
+class _NeverSolves:
+    name = "never"
+    n_samples = None
+
+    def settings(self):
+        raise AssertionError("work started")
+
+    def solve(self, problem, *, seed, progress=None):
+        raise AssertionError("work started")
+
+
+class _Remembers:
+    name = "remembers"
+    n_samples = None
+
+    def __init__(self):
+        self.problems = []
+
+    def settings(self):
+        return {}
+
+    def solve(self, problem, *, seed, progress=None):
+        self.problems.append(problem)
+        return Estimate(mean=torch.zeros(problem.grid.shape))
