@@ -79,7 +79,7 @@ def open_scan(path: str | os.PathLike[str], options: ScanOptions | None = None) 
 
     What the user says comes first, then what the file says. Where neither says, pixels and
     detector bins are 1 mm, the image is as wide as the detector (so it holds all that rays
-    meet), and whole numbers, none negative, the largest at least 100, are taken for counts.
+    meet), and `ValueSummary.looks_like_counts` tells counts from line integrals.
 
     Args:
         path: HDF5 or .npy sinogram.

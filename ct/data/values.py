@@ -11,7 +11,9 @@ from bayesnn.checks import check_positive
 from ct.data.sinogram_file import SinogramFile
 
 _LEAST_COUNTS = 100.0
-"""Whole numbers whose largest is below this could be anything."""
+"""Numbers whose largest is below this could be anything."""
+_EMPTY_RAY = 0.01
+"""Line integrals fall below this share of their largest where a ray meets next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,17 @@ class ValueSummary:
 
     @property
     def looks_like_counts(self) -> bool:
-        """Whole numbers, none negative, the largest at least 100: a detector's counts."""
-        return self.whole and self.minimum >= 0 and self.maximum >= _LEAST_COUNTS
+        """Whether they could be a detector's counts.
+
+        None is negative, the largest is at least 100, and they are whole numbers, or (averaged or
+        scaled counts) none is below a hundredth of the largest. In doubt they are counts, because
+        counts ask for i0 where line integrals would silently give a wrong image.
+        """
+        return (
+            self.minimum >= 0
+            and self.maximum >= _LEAST_COUNTS
+            and (self.whole or self.minimum >= _EMPTY_RAY * self.maximum)
+        )
 
 
 def summarise(file: SinogramFile) -> ValueSummary:

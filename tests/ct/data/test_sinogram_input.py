@@ -101,7 +101,8 @@ def test_angles_that_make_no_sense(text: str, message: str) -> None:
     [
         (np.full((3, 4), 4000), "counts"),
         (np.arange(12).reshape(3, 4) * 1.0, "line integrals"),  # too small to be sure
-        (np.full((3, 4), 4000.5), "line integrals"),
+        (np.full((3, 4), 4000.5), "counts"),  # an average of some readings
+        (np.linspace(0, 4000.5, 12).reshape(3, 4), "line integrals"),  # has empty rays
         (np.full((3, 4), -4000), "line integrals"),
     ],
 )
