@@ -110,7 +110,7 @@ def reconstruct(
         "noise_std": noise_means,
         "noise_std_source": "estimated" if noise is None else "given",
         "calibration": "none",
-        "versions": {name: importlib.metadata.version(name) for name in ("bayesnn", "torch")},
+        "versions": {name: _version(name) for name in ("bayesnn", "torch")},
         "diagnostics": [estimate.diagnostics for estimate in estimates],
     }
     result = Reconstruction(
@@ -199,6 +199,13 @@ def _part_of(progress: Progress | None, index: int, n_slices: int) -> Progress |
     if progress is None:
         return None
     return lambda done, total: progress(index * total + done, n_slices * total)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"  # run from the source tree
 
 
 def _stacked(parts: list[Tensor | None]) -> Tensor | None:

@@ -48,6 +48,9 @@ def mc_dropout(
     The loss is a mean over rays, as published, with w/rays in the place of c/side: the weight
     then means the same at any number of views (the best c fell as one over them).
 
+    Measured on three CT slices of 128² pixels, 40 dB, that the defaults were chosen on: the 95 %
+    intervals cover 95 % of the pixels at 60 views, but 81 % at 20. Nothing is calibrated.
+
     Args:
         network: kind of coordinate network; None for `FeatureGrid()`.
         dropout: probability that a unit is lost; more of it widens the error bars.
