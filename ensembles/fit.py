@@ -169,7 +169,7 @@ def _finite(problem: TrainingProblem, params: Params) -> Bool[Tensor, " m"]:
     return torch.stack(each).all(0)
 
 
-def _gather(chunks: list[tuple[Shift, Trained, Bool[Tensor, " m"]]]) -> FittedMembers:
+def _gather(chunks: list[tuple[Shift, Trained, Tensor]]) -> FittedMembers:
     finite = torch.cat([good for *_, good in chunks])
     failed = [i for i, good in enumerate(finite.tolist()) if not good]
     if len(failed) == len(finite):
