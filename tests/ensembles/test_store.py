@@ -117,6 +117,8 @@ def test_settings_and_fitted_attributes_come_back(case: str, tmp_path: Path) -> 
     assert again.members_ == model.members_
     assert again.converged_ == model.converged_
     assert not any(p.requires_grad for p in again.params_.values())
+    dtypes = [[p.dtype for p in one.network_.parameters()] for one in (model, again)]
+    assert dtypes[0] == dtypes[1]
     assert clone(again).get_params().keys() == model.get_params().keys()
 
 
