@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ensembles.methods.protocol import Params
 
 BATCH_ORDER = (0, 1)  # the place of its random stream; members have places of one number
+STEP = 8.0  # learning rate times √parameters; chosen by benchmarks/ensemble_defaults.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Adam:
         center = {name: value / scales[name] for name, value in (problem.center or {}).items()}
         leaves = {name: value.requires_grad_() for name, value in white.items()}
         n_params = sum(value.numel() for value in problem.precision.values())
-        peak = self.learning_rate or 8.0 / math.sqrt(n_params)
+        peak = self.learning_rate or STEP / math.sqrt(n_params)
         optimiser = torch.optim.Adam(list(leaves.values()), lr=peak)
         n = problem.inputs.shape[0]
         for step, rows in enumerate(_batches(n, self.batch_size, self.steps, seed)):
