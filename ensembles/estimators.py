@@ -11,12 +11,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from bayesnn.checks import check_count, check_positive
-from bayesnn.networks import prior_precision
+from bayesnn.checks import check_count
 from bayesnn.predictive import Predictive
 from ensembles.default_network import default_network
 from ensembles.evaluation import member_values, point_chunks
 from ensembles.fit import fit_members
+from ensembles.inputs import check_network, given_noise, to_numpy, training_device, whole_seed
 from ensembles.methods.ntkgp_param import ntkgp_param
 from ensembles.noise import fit_noise
 from ensembles.standardizer import fit_standardizer, identity_standardizer
@@ -108,11 +108,11 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 them or has parameters without a prior, a setting that is not possible.
         """
         check_count(self.n_members, "n_members")
-        device = _device(self.device, X)
+        device = training_device(self.device, X)
         data = validate_data(
             self,
-            _to_numpy(X),
-            _to_numpy(y),
+            to_numpy(X),
+            to_numpy(y),
             dtype=[np.float64, np.float32],
             multi_output=True,
             y_numeric=True,
@@ -123,8 +123,8 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         inputs = torch.tensor(data[0], device=device)
         targets = torch.tensor(data[1], device=device, dtype=torch.float64)
         targets = targets.reshape(len(inputs), -1)
-        given_noise = _given_noise(self.noise_std, targets.shape[1])
-        seed = _seed(self.random_state)
+        known_noise = given_noise(self.noise_std, targets.shape[1])
+        seed = whole_seed(self.random_state)
         self.method_ = ntkgp_param() if self.method is None else self.method
         standardize = self.network is None if self.standardize is None else self.standardize
         units = fit_standardizer if standardize else identity_standardizer
@@ -132,9 +132,9 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         inputs = self.standardizer_.inputs(inputs, inputs.dtype)
         targets = self.standardizer_.targets(targets, inputs.dtype)
         y_scale = self.standardizer_.y_scale
-        noise = None if given_noise is None else given_noise.to(y_scale) / y_scale
+        noise = None if known_noise is None else known_noise.to(y_scale) / y_scale
         self.network_ = self._network_for(inputs, targets, noise, seed)
-        _check_network(self.network_, inputs, targets)
+        check_network(self.network_, inputs, targets)
         if noise is None:
             noise = fit_noise(self.network_, inputs, targets, seed=seed).noise_std
         self.noise_std_ = noise * y_scale
@@ -162,10 +162,17 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: X with NaN or of another number of columns.
+
+        Example:
+            >>> from bayesnn.networks import NTKLinear
+            >>> model = EnsembleRegressor(NTKLinear(1, 1), noise_std=0.1, random_state=0)
+            >>> post = model.fit([[0.0], [1.0], [2.0]], [0.0, 1.1, 1.9]).posterior([[1.5]])
+            >>> bool(torch.allclose(post.variance, post.epistemic_variance + 0.1**2))
+            True
         """
         check_is_fitted(self)
         inputs = torch.tensor(
-            validate_data(self, _to_numpy(X), dtype=[np.float64, np.float32], reset=False)
+            validate_data(self, to_numpy(X), dtype=[np.float64, np.float32], reset=False)
         )
         one = next(iter(self.params_.values()))
         parts: list[Predictive] = []
@@ -208,6 +215,19 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             path: the file to be written or replaced.
+
+        Raises:
+            ValueError: the path cannot be written, or the method is not one that files can name.
+
+        Example:
+            >>> import tempfile
+            >>> from bayesnn.networks import NTKLinear
+            >>> model = EnsembleRegressor(NTKLinear(1, 1), noise_std=0.1, random_state=0)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     model.fit([[0.0], [1.0], [2.0]], [0.0, 1.1, 1.9]).save(f"{folder}/line")
+            ...     loaded = EnsembleRegressor.load(f"{folder}/line")
+            >>> bool(loaded.predict([[1.5]]) == model.predict([[1.5]]))
+            True
         """
         from ensembles.store import save_ensemble
 
@@ -225,7 +245,11 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             network: the network, where it is made of modules that the file cannot describe.
 
         Returns:
-            The fitted estimator.
+            The fitted estimator, on the CPU.
+
+        Raises:
+            ValueError: a file that is missing, damaged, foreign or newer, or a network that does
+                not fit it.
         """
         from ensembles.store import load_ensemble
 
@@ -274,59 +298,4 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             noise_variance=noise.squeeze(0) if self.y_ndim_ == 1 else noise,
             n_members=n_members,
             members=members,
-        )
-
-
-def _to_numpy(values: ArrayLike | Tensor) -> Any:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-
-
-def _device(wanted: str | torch.device | None, X: Any) -> torch.device:
-    if wanted is None:
-        return X.device if isinstance(X, Tensor) else torch.device("cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"device: {wanted!r} cannot be used here ({reason}); use 'cpu' or leave it out."
-        ) from error
-    return device
-
-
-def _seed(random_state: Any) -> int:
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    return check_count(random_state, "random_state", minimum=0)
-
-
-def _given_noise(noise_std: Any, n_outputs: int) -> Tensor | None:
-    if noise_std is None:
-        return None
-    each = [check_positive(value, "noise_std") for value in np.ravel(_to_numpy(noise_std))]
-    if len(each) not in {1, n_outputs}:
-        raise ValueError(
-            f"noise_std: expected one number or {n_outputs}, one an output; got {len(each)}."
-        )
-    return torch.tensor(each, dtype=torch.float64).expand(n_outputs)
-
-
-def _check_network(network: nn.Module, inputs: Tensor, targets: Tensor) -> None:
-    prior_precision(network)
-    n_features, n_outputs = inputs.shape[1], targets.shape[1]
-    try:
-        with torch.no_grad():
-            shape = tuple(network(inputs[:2]).shape)
-    except Exception as error:
-        raise ValueError(
-            f"network: it cannot be called on X with {n_features} columns "
-            f"({str(error).splitlines()[0]}); build it with in_features={n_features}."
-        ) from error
-    if shape != (2, n_outputs):
-        raise ValueError(
-            f"network: expected outputs of shape (n, {n_outputs}) for this y, got "
-            f"{('n', *shape[1:])}; build it with out_features={n_outputs}."
         )
