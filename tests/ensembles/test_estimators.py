@@ -231,6 +231,7 @@ def test_clone_keeps_the_settings() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_users_run")
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks() -> None:
     results = check_estimator(EnsembleRegressor(n_members=3), on_fail=None)
