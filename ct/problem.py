@@ -47,12 +47,14 @@ class Estimate:
         mean: the image.
         std: posterior standard deviation of each pixel; None for methods without uncertainty.
         samples: joint posterior samples; None where the method has none or did not keep them.
+        calibration: how the spread was corrected, in words; "none" where it is as computed.
         diagnostics: numbers worth keeping beside the result, such as the final loss.
     """
 
     mean: Float[Tensor, "rows columns"]
     std: Float[Tensor, "rows columns"] | None = None
     samples: Float[Tensor, "samples rows columns"] | None = None
+    calibration: str = "none"
     diagnostics: dict[str, Setting] = field(default_factory=dict)
 
 

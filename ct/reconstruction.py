@@ -109,7 +109,7 @@ def reconstruct(
         "n_samples": method.n_samples,
         "noise_std": noise_means,
         "noise_std_source": "estimated" if noise is None else "given",
-        "calibration": "none",
+        "calibration": estimates[0].calibration,
         "versions": {name: _version(name) for name in ("bayesnn", "torch")},
         "diagnostics": [estimate.diagnostics for estimate in estimates],
     }

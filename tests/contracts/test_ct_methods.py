@@ -15,11 +15,12 @@ SMALL = FeatureGrid(coarsest=8, channels=4, width=16)
 METHODS = [
     ct.fbp(),
     ct.fbp(window=ramp),
-    ct.mc_dropout(network=SMALL, steps=15, n_samples=4),
+    ct.mc_dropout(network=SMALL, steps=15, centre_steps=5, n_samples=4),
     ct.mc_dropout(
         network=FourierNetwork(n_frequencies=20, width=16, depth=2),
         dropout=0.2,
         steps=10,
+        centre_steps=0,
         n_samples=3,
         learning_rate=1e-3,
     ),

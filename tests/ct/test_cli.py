@@ -14,7 +14,7 @@ import pytest
 
 from ct.cli import run
 
-TINY = {"steps": 3, "n_samples": 2, "network.finest": 16, "network.width": 4}
+TINY = {"steps": 3, "centre_steps": 2, "n_samples": 2, "network.finest": 16, "network.width": 4}
 
 
 @pytest.fixture(scope="module")

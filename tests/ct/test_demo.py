@@ -16,7 +16,7 @@ from ct.demo import DemoConfig, run_demo
 from ct.evaluation import Evaluation, LevelScores, SliceScores, UncertaintyScores
 from ct.result import Reconstruction
 
-QUICK = {"steps": 5, "n_samples": 4, "network.finest": 32, "network.width": 8}
+QUICK = {"steps": 5, "centre_steps": 3, "n_samples": 4, "network.finest": 32, "network.width": 8}
 
 
 def test_demo_writes_what_it_says(tmp_path: Path) -> None:

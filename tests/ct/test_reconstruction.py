@@ -11,7 +11,9 @@ from ct.problem import Estimate
 
 GRID = ct.ImageGrid(shape=(16, 16))
 SCAN = ct.ParallelBeam([k * math.pi / 12 for k in range(12)], n_detectors=24)
-QUICK = ct.mc_dropout(network=FeatureGrid(channels=2, width=4), steps=2, n_samples=3)
+QUICK = ct.mc_dropout(
+    network=FeatureGrid(channels=2, width=4), steps=2, centre_steps=2, n_samples=3
+)
 
 
 def _sinogram(*slices: int) -> np.ndarray:

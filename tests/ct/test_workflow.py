@@ -23,6 +23,7 @@ N_LONG = 40
 FBP = ("--method", "fbp", "--device", "cpu")
 TINY = {
     "steps": 3,
+    "centre_steps": 2,
     "n_samples": 2,
     "network.finest": 16,
     "network.channels": 2,

@@ -40,7 +40,7 @@ def phantom():
     truth, grid, scan = _phantom(64), ct.ImageGrid((64, 64)), _scan(64, 20)
     sinogram, noise_std = _measure(truth, scan, snr_db=30)
     result = ct.reconstruct(
-        sinogram, scan, grid, method=ct.mc_dropout(steps=300), noise_std=noise_std
+        sinogram, scan, grid, method=ct.mc_dropout(steps=300, centre_steps=150), noise_std=noise_std
     )
     best_fbp = max(
         _psnr(
@@ -75,12 +75,12 @@ def test_samples_differ_at_random_from_pixel_to_pixel_no_more_than_images_do(pha
     assert float(neighbours) > 0.2  # a mask for each pixel would give 0
 
 
-def test_a_longer_total_variation_weight_flattens_the_image():
+def test_more_total_variation_in_the_objective_flattens_the_image():
     truth, grid, scan = _phantom(32), ct.ImageGrid((32, 32)), _scan(32, 12)
     sinogram, noise_std = _measure(truth, scan, snr_db=30)
     tv = []
-    for weight in (0.0, 200.0):
-        method = ct.mc_dropout(steps=100, n_samples=5, tv_weight=weight)
+    for share in (0.0, 5.0):
+        method = ct.mc_dropout(steps=100, centre_steps=50, n_samples=5, tv_share=share, held_out=0)
         image = ct.reconstruct(sinogram, scan, grid, method=method, noise_std=noise_std).mean
         tv.append(float(image.diff(dim=0).abs().sum() + image.diff(dim=1).abs().sum()))
     assert tv[1] < 0.7 * tv[0]
@@ -93,9 +93,12 @@ def test_a_longer_total_variation_weight_flattens_the_image():
         {"dropout": 1.0},
         {"steps": 0},
         {"learning_rate": 0.0},
-        {"tv_weight": -1.0},
-        {"tv_weight": float("nan")},
+        {"centre_steps": -1},
+        {"tv_share": -1.0},
+        {"tv_share": float("nan")},
         {"n_samples": 1},
+        {"held_out": 0.6},
+        {"held_out": -0.1},
     ],
     ids=str,
 )
@@ -106,7 +109,7 @@ def test_impossible_settings_are_refused(wrong):
 
 def test_training_that_diverges_says_so():
     grid, scan = ct.ImageGrid((8, 8)), _scan(8, 4)
-    method = ct.mc_dropout(learning_rate=1e30, steps=5, n_samples=2)
+    method = ct.mc_dropout(learning_rate=1e30, steps=5, centre_steps=0, n_samples=2)
     with pytest.raises(ValueError, match="diverged"):
         ct.reconstruct(torch.randn(4, 13), scan, grid, method=method, noise_std=0.1)
 
