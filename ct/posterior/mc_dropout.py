@@ -55,8 +55,10 @@ def mc_dropout(
     the weight that the image itself calls likely (Pereyra et al., 2015); a part of it, `tv_share`,
     served best. It needs no truth, and follows the noise, the number of views and the units.
 
-    Measured on three CT slices of 128² pixels, 40 dB, that the defaults were chosen on: the 95 %
-    intervals cover 95 % of the pixels at 60 views, but 81 % at 20. Nothing is calibrated.
+    Where the noise is low, the masks themselves would blur the mean of the samples. So training
+    goes on without dropout, that image is the mean, and the samples are moved to it. Held-out views
+    may widen the spread, never narrow it. benchmarks/results/ct_defaults.md says what the intervals
+    cover.
 
     Args:
         network: kind of coordinate network; None for `FeatureGrid()`.

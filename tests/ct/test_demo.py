@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +73,17 @@ def test_bad_calibration_is_said_plainly() -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_is_fast_and_beats_filtered_backprojection(
-    tmp_path: Path,
-) -> None:
-    start = time.monotonic()
+def test_the_demo_beats_filtered_backprojection(tmp_path: Path) -> None:
     result = run_demo(DemoConfig(folder=tmp_path, device="cpu"))
-    assert time.monotonic() - start < 120
-    # total variation with its best weight gains 4.4 dB here, so more cannot be asked of a prior
     best = max(scores.mean.psnr for scores in result.baselines.values())
-    assert result.evaluation.mean.psnr > best + 1
+    # total variation with the weight that the truth likes best gains 4.3 dB
+    assert result.evaluation.mean.psnr > best + 4.2
+    uncertainty = result.evaluation.mean.uncertainty
+    assert uncertainty is not None
+    assert uncertainty.nll < uncertainty.constant_nll
+    assert uncertainty.crps < uncertainty.constant_crps
+    # too wide on this slice, and the demo says so; too narrow would be worse
+    assert all(level.coverage > level.level - 0.02 for level in uncertainty.levels)
 
 
 @pytest.mark.slow
