@@ -118,7 +118,7 @@ def test_metadata_say_what_was_done():
         "seed": 4,
         "slices": [6, 7],
         "n_samples": 3,
-        "calibration": "none",
+        "calibration": "one scale from held-out views (1 of 12)",
     }
     assert {key: result.metadata[key] for key in expected} == expected
     assert set(result.metadata["versions"]) == {"bayesnn", "torch"}
