@@ -4,7 +4,7 @@
 
 Candidates are compared on two data sets: a CT slice of the AAPM challenge (DIR/aapm_val/slices.npz,
 averaged to 128²) and the Shepp–Logan phantom (128²), each with 60 views at 40 dB. Whatever the
-defaults are then, they are reported on a third, pydicom's CT_small, that no choice looks at. About
+defaults are then, they are reported on a third, pydicom's CT_small. About
 7 minutes on two CPU cores.
 """
 
@@ -14,7 +14,6 @@ import argparse
 import math
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,10 @@ from ct.data.images import read_image
 from ct.evaluation import evaluate
 from ct.posterior.mc_dropout import MCDropout
 
+CAVEAT = (
+    "One AAPM slice and one phantom are little to choose on. CT_small chose no value here, but its "
+    "poor gain at 60 views led to the mean without dropout, so only its scan of 20 views is unseen."
+)
 CANDIDATES = ((0.6, 0.4), (0.4, 0.4), (0.6, 0.2))
 
 
@@ -71,9 +74,7 @@ def row(name: str, truth: Tensor, method: MCDropout, *, views: int = 60) -> tupl
         ).mean.psnr
         for window in (ramp, hann)
     )
-    start = time.perf_counter()
     result = ct.reconstruct(sinogram, scan, grid, method=method)
-    seconds = time.perf_counter() - start
     scores = evaluate(result, truth.numpy()).mean
     uncertainty = scores.uncertainty
     assert uncertainty is not None
@@ -90,7 +91,6 @@ def row(name: str, truth: Tensor, method: MCDropout, *, views: int = 60) -> tupl
         " / ".join(f"{100 * level.constant_coverage:.0f}" for level in uncertainty.levels),
         f"{uncertainty.rms_std / uncertainty.rmse:.2f}",
         f"{result.metadata['diagnostics'][0]['std_scale']:.2f}",
-        f"{seconds:.0f}",
     )
 
 
@@ -108,7 +108,7 @@ def main() -> None:
             rows.append(row(name, image, method))
             print(rows[-1], flush=True)
     for views in (60, 20):
-        rows.append(row("CT_small (untouched)", ct_small(), ct.mc_dropout(), views=views))
+        rows.append(row("CT_small", ct_small(), ct.mc_dropout(), views=views))
         print(rows[-1], flush=True)
     Report(
         name="ct_defaults",
@@ -127,13 +127,12 @@ def main() -> None:
             "the same, constant width",
             "RMS std / RMS error",
             "scale from held-out views",
-            "seconds",
         ),
         rows=rows,
         notes=[
             "FBP is the better of ramp and Hann.",
             "The constant width is one standard deviation for all pixels, of the same RMS.",
-            "One AAPM slice and one phantom are little to choose on.",
+            CAVEAT,
         ],
     ).write()
 
