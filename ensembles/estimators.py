@@ -17,6 +17,7 @@ from ensembles.default_network import default_network
 from ensembles.evaluation import member_values, point_chunks
 from ensembles.fit import fit_members
 from ensembles.inputs import check_network, given_noise, to_numpy, training_device, whole_seed
+from ensembles.losses import SquaredError
 from ensembles.methods.ntkgp_param import ntkgp_param
 from ensembles.noise import fit_noise
 from ensembles.standardizer import fit_standardizer, identity_standardizer
@@ -140,7 +141,7 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.noise_std_ = noise * y_scale
         fitted = fit_members(
             self.network_, inputs, targets, method=self.method_, trainer=self.trainer,
-            n_members=self.n_members, noise_std=noise, seed=seed,
+            n_members=self.n_members, loss=SquaredError(noise_std=noise), seed=seed,
         )  # fmt: skip
         self.params_ = fitted.params
         self.shift_params_ = fitted.shift

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bayesnn.networks import prior_precision
 from bayesnn.seeds import seeded_generator
 from ensembles.evaluation import over_members, shift_values
+from ensembles.losses import Loss, SquaredError
 from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
 from ensembles.trainers.adam import Adam
 from ensembles.trainers.gauss_newton import GaussNewton
@@ -43,14 +44,15 @@ class FittedMembers:
 
 def fit_members(
     network: nn.Module,
-    x: Float[Tensor, "n d"],
+    x: Float[Tensor, "n ..."],
     y: Float[Tensor, "n k"],
     *,
     method: Method,
     trainer: Trainer | None,
     n_members: int,
-    noise_std: Float[Tensor, " k"],
+    loss: Loss,
     seed: int,
+    row_weight: Float[Tensor, " n"] | None = None,
 ) -> FittedMembers:
     """Draw and train the members, in chunks that fit the trainer's memory budget.
 
@@ -61,8 +63,9 @@ def fit_members(
         method: what is fixed, regularised and perturbed.
         trainer: None for Gauss–Newton on small data and Adam on larger.
         n_members: number of members.
-        noise_std: σ of each output, in y's units.
+        loss: of one datum, in the network's units.
         seed: member i depends on it and on i alone.
+        row_weight: what multiplies the loss of each datum, positive; None for 1.
 
     Returns:
         The members that hold finite numbers; a warning names the others.
@@ -79,8 +82,9 @@ def fit_members(
     for first in range(0, n_members, size):
         numbers = range(first, min(first + size, n_members))
         problem = training_problem(
-            network, x, y, method=method, numbers=numbers, noise_std=noise_std, seed=seed
-        )
+            network, x, y, method=method, numbers=numbers, loss=loss, seed=seed,
+            row_weight=row_weight,
+        )  # fmt: skip
         trained = trainer.train(problem, seed=seed)
         chunks.append((problem.shift, trained, _finite(problem, trained.params)))
     return _gather(chunks)
@@ -107,24 +111,28 @@ def draw_member(
 
 def training_problem(
     network: nn.Module,
-    x: Float[Tensor, "n d"],
+    x: Float[Tensor, "n ..."],
     y: Float[Tensor, "n k"],
     *,
     method: Method,
     numbers: range,
-    noise_std: Float[Tensor, " k"],
+    loss: Loss,
     seed: int,
+    row_weight: Float[Tensor, " n"] | None = None,
 ) -> TrainingProblem:
-    """Return the least-squares problem of the members `numbers`, drawn, with δ taken off y.
+    """Return the problem of the members `numbers`, drawn.
+
+    For a squared error δ is taken off y, and a datum of weight v is one of noise σ/√v.
 
     Args:
-        network: as for `fit_members`, like x, y, method, noise_std and seed.
+        network: as for `fit_members`, like x, y, method, loss, seed and row_weight.
         x: inputs.
         y: targets.
         method: what is fixed, regularised and perturbed.
         numbers: the members' numbers.
-        noise_std: σ of each output.
+        loss: of one datum.
         seed: of the draws.
+        row_weight: of the data.
 
     Returns:
         The problem, its members stacked.
@@ -135,26 +143,26 @@ def training_problem(
     start = _stack([draw.start for draw in draws])
     shift = {name: _stack([draw.shift[name] for draw in draws]) for name in draws[0].shift}
     targets = y.expand(len(numbers), -1, -1)
-    if method.perturbs_targets:
-        targets = targets + noise_std.to(y) * torch.stack(noise)
     fixed = shift_values(method, network, shift, x)
-    if fixed is not None:
-        targets = targets - fixed
-    center = method.center(start)
-    least = noise_std.min()
-    weight = torch.ones_like(noise_std) if center is None else least / noise_std
+    if isinstance(loss, SquaredError):
+        if method.perturbs_targets:
+            std = loss.noise_std.to(y)
+            std = std if row_weight is None else std * row_weight.rsqrt().unsqueeze(1)
+            targets = targets + std * torch.stack(noise)
+        targets, fixed = (targets if fixed is None else targets - fixed), None
     return TrainingProblem(
         network=network,
         value=method.value,
         linearised_at=method.linearised_at,
         inputs=x,
         targets=targets,
+        offset=fixed,
+        row_weight=row_weight,
+        loss=loss,
         start=start,
-        center=center,
+        center=method.center(start),
         shift=shift,
         precision=prior_precision(network),
-        noise_variance=float(least) ** 2,
-        output_weight=weight.to(y),
     )
 
 

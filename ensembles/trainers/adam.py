@@ -63,7 +63,7 @@ class Adam:
             gradients = torch.autograd.grad(loss, list(leaves.values()))
             for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
                 if center:
-                    pull = problem.noise_variance / n
+                    pull = problem.loss.pull / n
                     gradient = gradient + pull * (leaf.detach() - center[name])
                 leaf.grad = gradient
             optimiser.step()
@@ -131,16 +131,20 @@ def _batches(n: int, size: int, steps: int, seed: int) -> Iterator[Tensor | None
 
 
 def _loss(problem: TrainingProblem, params: Params, rows: Tensor | None) -> Tensor:
-    """Return the sum over members of ½ · mean over rows of the weighted squared residual."""
-    x, targets = problem.inputs, problem.targets
+    """Return the sum over members of the weighted loss, averaged over rows."""
+    x, targets, offset, weight = (
+        problem.inputs, problem.targets, problem.offset, problem.row_weight
+    )  # fmt: skip
     if rows is not None:
         rows = rows.to(x.device)
         x, targets = x[rows], targets[:, rows]
+        offset = None if offset is None else offset[:, rows]
+        weight = None if weight is None else weight[rows]
 
     values = over_members(
         lambda member, shift: problem.value(problem.network, member, shift, x),
         params,
         problem.shift,
     )
-    residual = problem.output_weight * (targets - values)
-    return 0.5 * (residual**2).sum() / x.shape[0]
+    each = problem.loss(values if offset is None else values + offset, targets)
+    return (each if weight is None else weight * each).sum() / x.shape[0]

@@ -23,6 +23,7 @@ from torch import Tensor
 from bayesnn.checks import check_count, check_positive
 from ensembles.evaluation import over_members
 from ensembles.linearisation import jacobian
+from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Params
 from ensembles.trainers.problem import Trained, TrainingProblem
 
@@ -56,6 +57,11 @@ class GaussNewton:
 
     def train(self, problem: TrainingProblem, *, seed: int) -> Trained:  # noqa: ARG002
         """Return the trained members; `seed` is unused, as nothing is drawn."""
+        if not isinstance(problem.loss, SquaredError):
+            raise ValueError(
+                f"trainer: gauss_newton minimises squares only, and the loss is "
+                f"{type(problem.loss).__name__}; use adam()."
+            )
         with torch.no_grad():
             return _train(self, problem)
 
@@ -117,7 +123,7 @@ class _State:
 
     @property
     def noise(self) -> float:
-        return self.problem.noise_variance if self.problem.center is not None else 0.0
+        return self.problem.loss.pull if self.problem.center is not None else 0.0
 
     def loss(self, residual: Tensor, distance: Tensor) -> Float[Tensor, " m"]:
         return 0.5 * (residual.double() ** 2).sum((1, 2)) + 0.5 * self.noise * distance
@@ -158,8 +164,15 @@ def _start(problem: TrainingProblem) -> _State:
         residual=_residual(problem, problem.start),
         distance=distance,
         damping=zeros.clone(),
-        time_left=zeros + (math.inf if problem.center else 1 / problem.noise_variance),
+        time_left=zeros + (math.inf if problem.center else 1 / problem.loss.pull),
     )
+
+
+def _weight(problem: TrainingProblem) -> Float[Tensor, "#n k"]:
+    """Return the square roots of what multiplies each squared residual."""
+    assert isinstance(problem.loss, SquaredError)
+    weight = problem.loss.output_weight.to(problem.targets).unsqueeze(0)
+    return weight if problem.row_weight is None else weight * problem.row_weight.sqrt().unsqueeze(1)
 
 
 def _residual(problem: TrainingProblem, params: Params) -> Float[Tensor, "m n k"]:
@@ -168,17 +181,17 @@ def _residual(problem: TrainingProblem, params: Params) -> Float[Tensor, "m n k"
         params,
         problem.shift,
     )
-    return problem.output_weight * (problem.targets - values)
+    return _weight(problem) * (problem.targets - values)
 
 
 def _step(settings: GaussNewton, state: _State, *, first: bool) -> None:
-    problem, weight, noise = state.problem, state.problem.output_weight, state.noise
+    problem, weight, noise = state.problem, _weight(state.problem), state.noise
     m, n, k = state.residual.shape
     linear = jacobian(
         problem.network, problem.linearised_at(state.params, problem.shift), problem.inputs
     )
-    row_weight = weight.double().repeat_interleave(n)
-    kernel = linear.kernel().double() * row_weight.unsqueeze(1) * row_weight
+    flat_weight = weight.double().expand(n, k).T.flatten()  # the points run fastest
+    kernel = linear.kernel().double() * flat_weight.unsqueeze(1) * flat_weight
     scale = kernel.diagonal(dim1=1, dim2=2).mean(1)
     if first:
         state.damping = settings.initial_damping * scale

@@ -9,40 +9,45 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ensembles.losses import Loss
 from ensembles.methods.protocol import Params, Shift
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProblem:
-    """Least squares for m members, n data and k outputs of weights w = σ̄/σ_k.
+    """What m members minimise, given n data.
 
-    Each member minimises 1/(2n)·Σ (w·(target − value(θ)))² + σ̄²/(2n)·‖θ − c‖²_Λ over θ.
+    Each minimises (1/n)·Σ_i v_i·loss(f̃(x_i, θ), target_i) + pull/(2n)·‖θ − c‖²_Λ over θ, with
+    f̃ = value + offset. For squares the fixed function is in the targets, and there is no offset.
 
     Attributes:
         network: the module; its own parameters are not used.
         value: the trained part of one member, (network, θ, shift, x) -> [n, k].
         linearised_at: where the network's Jacobian is that of `value`, (θ, shift) -> parameters.
         inputs: the data, shared by all members.
-        targets: data, with target noise where the method asks for it, less the fixed δ.
+        targets: data, with target noise where the method asks for it.
+        offset: the fixed function δ at the inputs; None where it is zero or in the targets.
+        row_weight: v; None for 1.
+        loss: of one datum; its `pull` is that of the regulariser. Where there is no regulariser,
+            a squared error's pull only says when to stop.
         start: θ at the start, stacked.
         center: c, stacked; None where there is no regulariser.
         shift: the parameter sets of the fixed function, stacked.
         precision: Λ, of one member.
-        noise_variance: σ̄²; where there is no regulariser, it only says when to stop.
-        output_weight: w.
     """
 
     network: nn.Module
     value: Callable[[nn.Module, Params, Shift, Tensor], Tensor]
     linearised_at: Callable[[Params, Shift], Params]
-    inputs: Float[Tensor, "n d"]
-    targets: Float[Tensor, "m n k"]
+    inputs: Float[Tensor, "n ..."]
+    targets: Float[Tensor, "m n t"]
+    offset: Float[Tensor, "m n k"] | None
+    row_weight: Float[Tensor, " n"] | None
+    loss: Loss
     start: Params
     center: Params | None
     shift: Shift
     precision: Params
-    noise_variance: float
-    output_weight: Float[Tensor, " k"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from bayesnn.seeds import seeded_generator
 from ensembles import EnsembleRegressor, adam, deep_ensemble, gauss_newton, ntkgp_param
 from ensembles.evaluation import member_values
 from ensembles.fit import draw_member, fit_members, training_problem
+from ensembles.losses import SquaredError
 from ensembles.methods.ntkgp_param import NTKGPParam
 from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
 from ensembles.trainers.problem import Trainer
@@ -26,6 +27,7 @@ each_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
 each_trainer = pytest.mark.parametrize("trainer", TRAINERS, ids=["gauss_newton", "adam"])
 SEED = 3
 NOISE = torch.tensor([0.1], dtype=torch.float64)
+LOSS = SquaredError(noise_std=NOISE)
 
 
 class AnchoredForTest(NTKGPParam):
@@ -94,11 +96,11 @@ def test_members_do_not_depend_on_one_another(method: Method, device: str) -> No
     network, (x, y) = _network(device), _data(device)
     one_step = adam(steps=1, learning_rate=1e-30)  # leaves the start as it is
     small = fit_members(
-        network, x, y, method=method, trainer=one_step, n_members=2, noise_std=NOISE, seed=SEED
+        network, x, y, method=method, trainer=one_step, n_members=2, loss=LOSS, seed=SEED
     )
     tiny_budget = adam(steps=1, learning_rate=1e-30, memory_budget=1)  # one member a chunk
     large = fit_members(
-        network, x, y, method=method, trainer=tiny_budget, n_members=5, noise_std=NOISE, seed=SEED
+        network, x, y, method=method, trainer=tiny_budget, n_members=5, loss=LOSS, seed=SEED
     )
     for name, value in small.params.items():
         assert torch.equal(value, large.params[name][:2])
@@ -118,11 +120,11 @@ def test_members_do_not_depend_on_one_another(method: Method, device: str) -> No
 def test_side_by_side_is_a_loop_over_members(method: Method, trainer: Trainer, device: str) -> None:
     network, (x, y) = _network(device), _data(device)
     together = fit_members(
-        network, x, y, method=method, trainer=trainer, n_members=4, noise_std=NOISE, seed=SEED
+        network, x, y, method=method, trainer=trainer, n_members=4, loss=LOSS, seed=SEED
     )
     for number in range(4):
         problem = training_problem(
-            network, x, y, method=method, numbers=range(number, number + 1), noise_std=NOISE,
+            network, x, y, method=method, numbers=range(number, number + 1), loss=LOSS,
             seed=SEED,
         )  # fmt: skip
         alone = trainer.train(problem, seed=SEED)
@@ -144,7 +146,7 @@ def test_gauss_newton_finds_a_stationary_point_of_the_methods_loss(
     network, (x, y) = _network(device), _data(device)
     trainer = gauss_newton(max_steps=400, tolerance=1e-13)
     fitted = fit_members(
-        network, x, y, method=method, trainer=trainer, n_members=3, noise_std=NOISE, seed=SEED
+        network, x, y, method=method, trainer=trainer, n_members=3, loss=LOSS, seed=SEED
     )
     for number in range(3):
         draw, epsilon = draw_member(method, network, y, seed=SEED, number=number)
@@ -180,7 +182,7 @@ def test_adam_goes_to_the_same_minimum_as_gauss_newton(device: str) -> None:
     x, y = _data(device)
     fits = [
         fit_members(
-            network, x, y, method=AnchoredForTest(), trainer=trainer, n_members=2, noise_std=NOISE,
+            network, x, y, method=AnchoredForTest(), trainer=trainer, n_members=2, loss=LOSS,
             seed=SEED,
         )
         for trainer in (gauss_newton(tolerance=1e-12), adam(steps=3000, learning_rate=0.05))
@@ -201,7 +203,7 @@ def test_members_of_a_linear_model_are_posterior_samples(device: str) -> None:
     method = AnchoredForTest()
     fitted = fit_members(
         network, x, y, method=method, trainer=gauss_newton(tolerance=1e-12), n_members=n_members,
-        noise_std=5 * NOISE, seed=SEED,
+        loss=SquaredError(noise_std=5 * NOISE), seed=SEED,
     )  # fmt: skip
     values = member_values(method, network, fitted.params, fitted.shift, points)[..., 0]
 
