@@ -12,6 +12,7 @@ from torch import Tensor
 from bayesnn.checks import check_count, check_positive
 from bayesnn.seeds import seeded_generator
 from ensembles.evaluation import over_members
+from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, TrainingProblem
 
 if TYPE_CHECKING:
@@ -45,7 +46,13 @@ class Adam:
         activations = 16 * min(self.batch_size, n_points) * math.isqrt(n_params)
         return (10 * n_params + 3 * n_points * n_outputs + activations) * itemsize
 
-    def train(self, problem: TrainingProblem, *, seed: int) -> Trained:
+    def train(
+        self,
+        problem: TrainingProblem,
+        *,
+        seed: int,
+        monitor: Monitor | None = None,  # noqa: ARG002
+    ) -> Trained:
         """Return the trained members; `seed` fixes the order of the rows, one for all."""
         scales = {name: value.rsqrt() for name, value in problem.precision.items()}
         # Adam's steps do not know the scale of a parameter: train θ in units of its prior

@@ -25,6 +25,7 @@ from ensembles.evaluation import over_members
 from ensembles.linearisation import jacobian
 from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Params
+from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, TrainingProblem
 
 FACTOR = 3.0  # by which λ falls after a good step and rises after a bad one
@@ -55,7 +56,13 @@ class GaussNewton:
         rows = n_points * n_outputs
         return 8 * n_params * itemsize + 4 * rows**2 * 8 + 16 * rows * int(n_params**0.5) * itemsize
 
-    def train(self, problem: TrainingProblem, *, seed: int) -> Trained:  # noqa: ARG002
+    def train(
+        self,
+        problem: TrainingProblem,
+        *,
+        seed: int,  # noqa: ARG002
+        monitor: Monitor | None = None,  # noqa: ARG002
+    ) -> Trained:
         """Return the trained members; `seed` is unused, as nothing is drawn."""
         if not isinstance(problem.loss, SquaredError):
             raise ValueError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ensembles.losses import Loss
 from ensembles.methods.protocol import Params, Shift
+from ensembles.trainers.monitor import Monitor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,20 @@ class Trainer(Protocol):
         """Return about what one member takes in training, in bytes."""
         ...
 
-    def train(self, problem: TrainingProblem, *, seed: int) -> Trained:
-        """Return all members, trained; members never depend on one another."""
+    def train(
+        self, problem: TrainingProblem, *, seed: int, monitor: Monitor | None = None
+    ) -> Trained:
+        """Return all members, trained; members never depend on one another.
+
+        Args:
+            problem: what they minimise.
+            seed: of whatever the trainer draws.
+            monitor: watches the steps; it may end them and keeps their state.
+
+        Returns:
+            The members, in the problem's order; one that diverged holds NaN or infinity.
+
+        Raises:
+            torch.OutOfMemoryError: fewer members may fit.
+        """
         ...
