@@ -8,12 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from ensembles.memory import bytes_per_point, slices_within
 from ensembles.methods.protocol import Method, Params, Shift
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MEMORY_BUDGET = 2**26  # bytes of activations at a time; what fits the cache is faster too
+MEMORY_BUDGET = 2**26
+
+# bytes of activations at a time, unless the user says otherwise
+CPU_CHUNK = 2**26  # what fits the cache is faster too
+DEVICE_CHUNK = 2**30
+
+
+def chunk_budget(x: Tensor, memory_budget: int | None) -> int:
+    """Return the bytes that a chunk's activations may take on x's device."""
+    return memory_budget or (CPU_CHUNK if x.device.type == "cpu" else DEVICE_CHUNK)
 
 
 def point_chunks(network: nn.Module, params: Params, n_points: int) -> Iterator[slice]:
@@ -22,30 +32,55 @@ def point_chunks(network: nn.Module, params: Params, n_points: int) -> Iterator[
     widest = max(max(value.shape[1:], default=1) for value in params.values())
     widest = max([widest, *(max(value.shape, default=1) for value in network.buffers())])
     # value and tangent of a layer, before and after its activation
-    bytes_per_point = 4 * one.shape[0] * widest * one.element_size()
-    size = max(1, MEMORY_BUDGET // bytes_per_point)
-    for first in range(0, n_points, size):
-        yield slice(first, min(first + size, n_points))
+    each = 4 * one.shape[0] * widest * one.element_size()
+    yield from slices_within(n_points, each, MEMORY_BUDGET)
 
 
-def shift_values(method: Method, network: nn.Module, shift: Shift, x: Tensor) -> Tensor | None:
-    """Return δ(x) of all members [m, n, k], or None where the method has no fixed function."""
+def shift_values(
+    method: Method,
+    network: nn.Module,
+    shift: Shift,
+    x: Tensor,
+    memory_budget: int | None = None,
+) -> Tensor | None:
+    """Return δ(x) of all members [m, n, k], or None where the method has no fixed function.
+
+    Points go through in chunks whose activations take at most `memory_budget` bytes.
+    """
     if not _has_shift(method, network, shift, x):
         return None
-    one = next(iter(shift.values()))
-    chunks = point_chunks(network, one, x.shape[0])
-    parts = [_shift(method, network, shift, x[chunk]) for chunk in chunks]
-    return torch.cat(parts, dim=1)
+    any_set = next(iter(shift.values()))  # something to run over; δ needs `shift` alone
+
+    def at(points: Tensor, m: slice = slice(None)) -> Tensor:
+        def one(_: Params, member: Shift) -> Tensor:
+            result = method.shift(network, member, points)
+            assert result is not None
+            return result
+
+        return over_members(
+            one, _members(any_set, m), {k: _members(v, m) for k, v in shift.items()}
+        )
+
+    n_members = len(next(iter(any_set.values())))
+    budget = chunk_budget(x, memory_budget)
+    each = n_members * bytes_per_point(lambda p: at(p, slice(1)), x, enough=budget)
+    return torch.cat([at(x[chunk]) for chunk in slices_within(len(x), each, budget)], dim=1)
 
 
 def member_values(
     method: Method, network: nn.Module, params: Params, shift: Shift, x: Tensor
 ) -> Tensor:
-    """Return f̃(x) = value + δ of all members, [m, n, k]; x should be one chunk of points."""
-    values = over_members(lambda p, s: method.value(network, p, s, x), params, shift)
-    if _has_shift(method, network, shift, x):
-        values = values + _shift(method, network, shift, x)
-    return values
+    """Return f̃(x) = value + δ of all members, [m, n, k]; x should be one chunk of points.
+
+    Both run in one pass over the members. They share no more: f is taken at θ, δ at θ₀ or θ*.
+    """
+
+    def one(member: Params, fixed: Shift) -> Tensor:
+        value = method.value(network, member, fixed, x)
+        added = method.shift(network, fixed, x) if fixed else None
+        return value if added is None else value + added
+
+    return over_members(one, params, shift)
 
 
 def over_members(
@@ -59,14 +94,8 @@ def over_members(
     return result
 
 
-def _shift(method: Method, network: nn.Module, shift: Shift, x: Tensor) -> Tensor:
-    def one(member: Shift) -> Tensor:
-        result = method.shift(network, member, x)
-        assert result is not None
-        return result
-
-    result: Tensor = vmap(one)(shift)
-    return result
+def _members(params: Params, which: slice) -> Params:
+    return {name: value[which] for name, value in params.items()}
 
 
 def _has_shift(method: Method, network: nn.Module, shift: Shift, x: Tensor) -> bool:
