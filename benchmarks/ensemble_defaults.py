@@ -115,7 +115,8 @@ def candidate(setting: Setting, train: Rows) -> EnsembleRegressor:
     units = fit_standardizer(x, y)
     network = default_network(
         units.inputs(x, x.dtype), units.targets(y, x.dtype),
-        noise_std=None, seed=0, weight_stds=setting.weight_stds, bias_std=setting.bias_std,
+        n_outputs=1, noise_std=None, seed=0,
+        weight_stds=setting.weight_stds, bias_std=setting.bias_std,
     )  # fmt: skip
     n_params = sum(value.numel() for value in prior_precision(network).values())
     trainer = adam(learning_rate=setting.step / math.sqrt(n_params), **TRAINING)

@@ -18,10 +18,12 @@ SMALL_DATA = 512  # points up to which a wider network costs little
 
 def default_network(
     x: Float[Tensor, "n d"],
-    y: Float[Tensor, "n k"],
+    y: Float[Tensor, "n t"],
     *,
-    noise_std: Float[Tensor, " k"] | None,
+    n_outputs: int,
+    noise_std: Float[Tensor, " t"] | None,
     seed: int,
+    row_weight: Float[Tensor, " n"] | None = None,
     weight_stds: tuple[float, ...] = WEIGHT_STDS,
     bias_std: float = BIAS_STD,
 ) -> nn.Module:
@@ -33,8 +35,10 @@ def default_network(
     Args:
         x: standardised inputs.
         y: standardised targets.
+        n_outputs: outputs of the network.
         noise_std: σ in y's units, where it is known.
         seed: of the network's own parameters and of the evidence.
+        row_weight: weights of the rows; None for 1.
         weight_stds: the candidates.
         bias_std: of all layers.
 
@@ -42,10 +46,10 @@ def default_network(
         The network, of x's dtype and device.
     """
 
-    def build(weight_std: float) -> nn.Module:
+    def build(weight_std: float, out_features: int) -> nn.Module:
         network: nn.Module = mlp(
             in_features=x.shape[1],
-            out_features=y.shape[1],
+            out_features=out_features,
             width=256 if x.shape[0] <= SMALL_DATA else 128,
             depth=2,
             activation=Erf(),
@@ -55,9 +59,11 @@ def default_network(
         )
         return network.to(device=x.device, dtype=x.dtype)
 
-    networks = [build(weight_std) for weight_std in weight_stds]
     evidence = [
-        fit_noise(network, x, y, seed=seed, noise_std=noise_std).log_evidence
-        for network in networks
+        # all outputs have one prior, so the network of one output has the same kernel
+        fit_noise(
+            build(weight_std, 1), x, y, seed=seed, noise_std=noise_std, row_weight=row_weight
+        ).log_evidence
+        for weight_std in weight_stds
     ]
-    return networks[evidence.index(max(evidence))]
+    return build(weight_stds[evidence.index(max(evidence))], n_outputs)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count, check_positive
 from bayesnn.networks import prior_precision
+from bayesnn.seeds import seeded_generator
+from ensembles.methods.protocol import Method
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 def to_numpy(values: ArrayLike | Tensor) -> Any:
@@ -56,20 +59,68 @@ def given_noise(noise_std: Any, n_outputs: int) -> Tensor | None:
     return torch.tensor(each, dtype=torch.float64).expand(n_outputs)
 
 
-def check_network(network: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+def given_weights(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any] | None:
+    """Return one weight of at least 0 a row, in X's dtype; None where all count alike."""
+    if sample_weight is None:
+        return None
+    weights: NDArray[Any] = _check_sample_weight(
+        to_numpy(sample_weight), X, dtype=X.dtype, ensure_non_negative=True
+    )
+    n_used = int((weights > 0).sum())
+    if n_used < 2:
+        raise ValueError(
+            f"sample_weight: expected at least 2 rows of a weight above 0, got {n_used}."
+        )
+    return weights
+
+
+def check_kind(value: Any, kind: type, name: str, example: str) -> None:
+    """Raise ValueError unless a setting is None or of its kind."""
+    if value is not None and (isinstance(value, type) or not isinstance(value, kind)):
+        raise ValueError(
+            f"{name}: expected an object such as {example}, or None; got {value!r:.80}."
+        )
+
+
+def check_numbers(y: NDArray[Any]) -> None:
+    """Raise ValueError where y holds no real numbers, as classes by name do."""
+    if y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"y: expected real numbers, got {y.dtype}; EnsembleClassifier takes classes."
+        )
+
+
+def check_points(X: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the points have the shape of those in training."""
+    if X.shape[1:] != shape:
+        raise ValueError(
+            f"X: expected points of shape {('n', *shape)}, as in fit; got {('n', *X.shape[1:])}."
+        )
+
+
+def check_network(network: nn.Module, inputs: Tensor, n_outputs: int) -> None:
     """Raise ValueError unless the network has a prior and fits X and y."""
     prior_precision(network)
-    n_features, n_outputs = inputs.shape[1], targets.shape[1]
+    shape = tuple(inputs.shape[1:])
     try:
         with torch.no_grad():
-            shape = tuple(network(inputs[:2]).shape)
+            found = tuple(network(inputs[:2]).shape)
     except Exception as error:
+        if len(shape) == 1:
+            what, advice = f"X with {shape[0]} columns", f"in_features={shape[0]}"
+        else:
+            what, advice = f"X of shape {('n', *shape)}", "layers for such inputs"
         raise ValueError(
-            f"network: it cannot be called on X with {n_features} columns "
-            f"({str(error).splitlines()[0]}); build it with in_features={n_features}."
+            f"network: it cannot be called on {what} ({str(error).splitlines()[0]}); "
+            f"build it with {advice}."
         ) from error
-    if shape != (2, n_outputs):
+    if found != (2, n_outputs):
         raise ValueError(
             f"network: expected outputs of shape (n, {n_outputs}) for this y, got "
-            f"{('n', *shape[1:])}; build it with out_features={n_outputs}."
+            f"{('n', *found[1:])}; build it with out_features={n_outputs}."
         )
+
+
+def check_draw(method: Method, network: nn.Module) -> None:
+    """Raise ValueError where a method cannot draw members of a network, for want of a read-out."""
+    method.draw(network, generator=seeded_generator(0))

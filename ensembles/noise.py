@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bayesnn.networks import draw_initial_params
@@ -15,6 +15,8 @@ from ensembles.linearisation import Jacobian, jacobian
 
 PLACE = (0, 0)  # of its random stream; members have places of one number
 MAX_POINTS = 800
+MAX_ROWS = 2400  # points times outputs: the kernel of all outputs is formed
+SMALLEST_SUBSET = 64
 N_DRAWS = 2
 SMALLEST, LARGEST = 1e-3, 2.0  # σ relative to the root mean square of the targets
 
@@ -24,70 +26,96 @@ class NoiseFit:
     """Noise and evidence of data under the prior of a network.
 
     Attributes:
-        noise_std: σ of each output.
-        log_evidence: log N(y | 0, Θ + σ²I), summed over outputs, a datum.
+        noise_std: σ of each target, for a row of weight 1.
+        log_evidence: log N(y | 0, Θ + σ²W⁻¹), summed over targets, a datum.
     """
 
-    noise_std: Float[Tensor, " k"]
+    noise_std: Float[Tensor, " t"]
     log_evidence: float
 
 
 def fit_noise(
     network: nn.Module,
-    x: Float[Tensor, "n d"],
-    y: Float[Tensor, "n k"],
+    x: Float[Tensor, "n ..."],
+    y: Float[Tensor, "n t"],
     *,
     seed: int,
-    noise_std: Float[Tensor, " k"] | None = None,
+    noise_std: Float[Tensor, " t"] | None = None,
+    row_weight: Float[Tensor, " n"] | None = None,
 ) -> NoiseFit:
-    """Estimate σ of each output by the marginal likelihood of the network's NTK process.
+    """Estimate σ of each target by the marginal likelihood of the network's NTK process.
 
-    σ maximises log N(y | 0, Θ + σ²I) for each output, with Θ = JΛ⁻¹Jᵀ of the network, averaged
-    over a few θ₀ (type-II maximum likelihood; Rasmussen and Williams, 2006, chapter 5). One
-    eigendecomposition serves every σ. What the prior cannot explain counts as noise. Rows that
-    stand in the data twice, X and y, count once: a copy says nothing about the noise.
+    σ maximises log N(y | 0, Θ + σ²W⁻¹) for each target, with Θ = JΛ⁻¹Jᵀ of the network, averaged
+    over a few θ₀ and over the outputs, and W the rows' weights (type-II maximum likelihood;
+    Rasmussen and Williams, 2006, chapter 5). One eigendecomposition serves every σ. What the prior
+    cannot explain counts as noise. Rows that stand in the data twice, X and y, count once: a copy
+    says nothing about the noise.
 
     Args:
         network: the network, whose prior gives Θ.
-        x: training inputs, as the network sees them; a random subset of 800 is used.
+        x: training inputs, as the network sees them; a random subset of 800 is used, of fewer
+            where the network has many outputs.
         y: training targets, in the network's units.
         seed: of the subset and of θ₀.
         noise_std: σ, where it is known and only the evidence is wanted.
+        row_weight: a row of weight w has noise of variance σ²/w; None for 1.
 
     Returns:
         σ in y's units, between 1/1000 and 2 times the root mean square of y, and the evidence.
     """
     generator = seeded_generator(seed, *PLACE)
-    x, y = _subset(x, y, generator)
+    with torch.no_grad():
+        n_outputs = network(x[:1]).shape[1]
+    limit = min(MAX_POINTS, max(SMALLEST_SUBSET, MAX_ROWS // n_outputs))
+    x, y, root = _subset(x, y, row_weight, limit, generator)
     kernel = torch.zeros(x.shape[0], x.shape[0], dtype=torch.float64, device=x.device)
     for _ in range(N_DRAWS):
         draw = draw_initial_params(network, generator=generator)
         with torch.no_grad():
             one = jacobian(network, {name: value.unsqueeze(0) for name, value in draw.items()}, x)
             kernel += _mean_over_outputs(one) / N_DRAWS
-    eigenvalues, vectors = torch.linalg.eigh(kernel)
+    # with √w on both sides the noise is σ² for all rows
+    eigenvalues, vectors = torch.linalg.eigh(root.unsqueeze(1) * kernel * root)
     eigenvalues = eigenvalues.clamp(min=0.0)
-    squares = (vectors.mT @ y.double()) ** 2
+    white = root.unsqueeze(1) * y.double()
+    squares = (vectors.mT @ white) ** 2
     if noise_std is None:
-        scale = y.double().square().mean(0).sqrt()
+        scale = white.square().mean(0).sqrt()
         best = [
             _best_std(eigenvalues, squares[:, j], float(scale[j]) or 1.0) for j in range(y.shape[1])
         ]
         noise_std = torch.tensor(best, dtype=torch.float64, device=x.device)
-    nll = _nll(eigenvalues, squares, noise_std).sum() / x.shape[0]
-    return NoiseFit(noise_std=noise_std, log_evidence=-float(nll))
+    nll = _nll(eigenvalues, squares, noise_std).sum() - y.shape[1] * root.log().sum()
+    return NoiseFit(noise_std=noise_std, log_evidence=-float(nll) / x.shape[0])
 
 
 def _subset(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "n k"], generator: torch.Generator
-) -> tuple[Float[Tensor, "s d"], Float[Tensor, "s k"]]:
-    """Return up to 800 random rows, none twice."""
-    rows = torch.cat((x.double(), y.double()), dim=1)
-    if len(rows) > 2 * MAX_POINTS:
-        rows = rows[torch.randperm(len(rows), generator=generator)[: 2 * MAX_POINTS].to(x.device)]
-    rows = torch.unique(rows, dim=0)
-    rows = rows[torch.randperm(len(rows), generator=generator)[:MAX_POINTS].to(x.device)]
-    return rows[:, : x.shape[1]].to(x.dtype), rows[:, x.shape[1] :].to(y.dtype)
+    x: Float[Tensor, "n ..."],
+    y: Float[Tensor, "n t"],
+    row_weight: Float[Tensor, " n"] | None,
+    limit: int,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "s ..."], Float[Tensor, "s t"], Float[Tensor, " s"]]:
+    """Return random rows, none twice, and the square roots of their weights."""
+    n, k = y.shape
+    weight = y.new_ones(n) if row_weight is None else row_weight
+
+    def drawn(size: int) -> Int[Tensor, " size"]:
+        return torch.randperm(len(weight), generator=generator)[:size].to(x.device)
+
+    if n > 2 * limit:
+        rows = drawn(2 * limit)
+        x, y, weight = x[rows], y[rows], weight[rows]
+    points = x.shape[1:]
+    joint = (x.flatten(1).double(), y.double(), weight.double().unsqueeze(1))
+    unique = torch.unique(torch.cat(joint, dim=1), dim=0)
+    weight = unique[:, -1]
+    unique = unique[drawn(limit)]
+    return (
+        unique[:, : -k - 1].reshape(-1, *points).to(x.dtype),
+        unique[:, -k - 1 : -1].to(y.dtype),
+        unique[:, -1].sqrt(),
+    )
 
 
 def _mean_over_outputs(linear: Jacobian) -> Float[Tensor, "n n"]:

@@ -13,7 +13,8 @@ from torch import Tensor
 class Standardizer:
     """x → (x − x_mean)/x_scale and y → (y − y_mean)/y_scale, column by column.
 
-    All four are kept in float64, so that columns with a large mean lose nothing.
+    X of more than two dimensions, such as images, has one mean and one scale for all of it. All
+    four are kept in float64, so that columns with a large mean lose nothing.
     """
 
     x_mean: Float[Tensor, " d"]
@@ -21,7 +22,7 @@ class Standardizer:
     y_mean: Float[Tensor, " k"]
     y_scale: Float[Tensor, " k"]
 
-    def inputs(self, x: Float[Tensor, "n d"], dtype: torch.dtype) -> Float[Tensor, "n d"]:
+    def inputs(self, x: Float[Tensor, "n ..."], dtype: torch.dtype) -> Float[Tensor, "n ..."]:
         """Return standardised inputs."""
         return ((x.double() - self.x_mean) / self.x_scale).to(dtype)
 
@@ -34,19 +35,28 @@ class Standardizer:
         return (values.double() * self.y_scale + self.y_mean).to(values.dtype)
 
 
-def fit_standardizer(x: Float[Tensor, "n d"], y: Float[Tensor, "n k"]) -> Standardizer:
-    """Return the standardizer that gives the training data mean 0 and variance 1.
+def fit_standardizer(
+    x: Float[Tensor, "n ..."],
+    y: Float[Tensor, "n k"],
+    *,
+    row_weight: Float[Tensor, " n"] | None = None,
+) -> Standardizer:
+    """Return the standardizer that gives the (weighted) training data mean 0 and variance 1.
 
     A constant column keeps its scale.
     """
-    x_mean, x_scale = _moments(x)
-    y_mean, y_scale = _moments(y)
+    if x.ndim == 2:
+        x_mean, x_scale = _moments(x, row_weight)
+    else:
+        each = None if row_weight is None else row_weight.repeat_interleave(x[0].numel())
+        x_mean, x_scale = _moments(x.reshape(-1, 1), each)
+    y_mean, y_scale = _moments(y, row_weight)
     return Standardizer(x_mean=x_mean, x_scale=x_scale, y_mean=y_mean, y_scale=y_scale)
 
 
-def identity_standardizer(x: Float[Tensor, "n d"], y: Float[Tensor, "n k"]) -> Standardizer:
+def identity_standardizer(x: Float[Tensor, "n ..."], y: Float[Tensor, "n k"]) -> Standardizer:
     """Return the standardizer that changes nothing."""
-    d, k = x.shape[1], y.shape[1]
+    d, k = x.shape[1] if x.ndim == 2 else 1, y.shape[1]
     return Standardizer(
         x_mean=x.new_zeros(d, dtype=torch.float64),
         x_scale=x.new_ones(d, dtype=torch.float64),
@@ -55,10 +65,15 @@ def identity_standardizer(x: Float[Tensor, "n d"], y: Float[Tensor, "n k"]) -> S
     )
 
 
-def _moments(values: Float[Tensor, "n c"]) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+def _moments(
+    values: Float[Tensor, "n c"], row_weight: Float[Tensor, " n"] | None
+) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
     values = values.double()
-    mean = values.mean(0)
-    scale = (values - mean).square().mean(0).sqrt()
+    share = values.new_full((len(values),), 1 / len(values))
+    if row_weight is not None:
+        share = row_weight.double() / row_weight.double().sum()
+    mean = values.mean(0) if row_weight is None else share @ values
+    scale = (share @ (values - mean).square()).sqrt()
     # what rounding leaves of a constant column is no scale
     constant = scale <= 1e-12 * mean.abs()
     return mean, torch.where(constant | (scale == 0), 1.0, scale)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bayesnn.networks import build, describe
 from ensembles.estimators import EnsembleRegressor
+from ensembles.likelihoods.gaussian import Gaussian, gaussian
 from ensembles.methods.deep_ensemble import DeepEnsemble, deep_ensemble
 from ensembles.methods.ntkgp_param import NTKGPParam, ntkgp_param
 from ensembles.standardizer import Standardizer
@@ -33,6 +34,7 @@ _METHODS: _Table = {
     "deep_ensemble": (DeepEnsemble, deep_ensemble),
     "ntkgp_param": (NTKGPParam, ntkgp_param),
 }
+_LIKELIHOODS: _Table = {"gaussian": (Gaussian, gaussian)}
 _TRAINERS: _Table = {"adam": (Adam, adam), "gauss_newton": (GaussNewton, gauss_newton)}
 
 _SETTINGS = ("n_members", "noise_std", "standardize", "random_state")
@@ -103,11 +105,13 @@ def _content(model: EnsembleRegressor) -> dict[str, Any]:
     return {
         "settings": {name: _plain(getattr(model, name)) for name in _SETTINGS},
         "method": _named(_METHODS, model.method_),
+        "likelihood": _named(_LIKELIHOODS, model.likelihood_),
         "trainer": _named(_TRAINERS, model.trainer),  # one without a name becomes the default
         "network": _description(model.network_),  # None: whoever loads it must bring it
         "network_type": type(model.network_).__name__,
         "network_given": model.network is not None,
         "n_features_in": model.n_features_in_,
+        "input_shape": list(model.input_shape_),
         "feature_names_in": None if names is None else [str(name) for name in names],
         "y_ndim": model.y_ndim_,
         "y_dtype": model.y_dtype_.name,
@@ -146,9 +150,11 @@ def _restore(
     network = _network(tensors, content, given)
     settings, trainer = content["settings"], content["trainer"]
     method = _made(_METHODS, content["method"], "method")
+    likelihood = _made(_LIKELIHOODS, content["likelihood"], "likelihood")
     model = cls(
         network if content["network_given"] else None,
         method=method,
+        likelihood=likelihood,
         trainer=None if trainer is None else _made(_TRAINERS, trainer, "trainer"),
         **{name: settings[name] for name in _SETTINGS},
     )
@@ -158,11 +164,13 @@ def _restore(
         shift.setdefault(part, {})[parameter] = value
     model.network_ = network
     model.method_ = method
+    model.likelihood_ = likelihood
     model.params_ = _under(tensors, "params/")
     model.shift_params_ = shift
     model.standardizer_ = Standardizer(**_under(tensors, "standardizer/"))
     model.noise_std_ = tensors["noise_std"]
     model.n_features_in_ = content["n_features_in"]
+    model.input_shape_ = tuple(content["input_shape"])
     if content["feature_names_in"] is not None:
         model.feature_names_in_ = np.array(content["feature_names_in"], dtype=object)
     model.y_ndim_ = content["y_ndim"]

@@ -1,29 +1,27 @@
-"""Estimators with scikit-learn's conventions."""
+"""Regression by an ensemble, with scikit-learn's conventions."""
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from bayesnn.checks import check_count
 from bayesnn.predictive import Predictive
 from ensembles.default_network import default_network
-from ensembles.evaluation import member_values, point_chunks
-from ensembles.fit import fit_members
-from ensembles.inputs import check_network, given_noise, to_numpy, training_device, whole_seed
-from ensembles.losses import SquaredError
-from ensembles.methods.ntkgp_param import ntkgp_param
+from ensembles.estimators.base import EnsembleBase
+from ensembles.inputs import check_kind, check_network, check_numbers, given_noise
+from ensembles.likelihoods.gaussian import gaussian
+from ensembles.likelihoods.protocol import RegressionLikelihood
 from ensembles.noise import fit_noise
 from ensembles.standardizer import fit_standardizer, identity_standardizer
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from ensembles.trainers.problem import Trainer
 
 
-class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
     """Regression by an ensemble of networks whose spread is the uncertainty of the function.
 
     By default every member is a sample of the posterior of the network's NTK Gaussian process
@@ -40,24 +38,32 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     variance plus σ², and `posterior` reports the two apart.
 
     Args:
-        network: a module [n, features] -> [n, outputs] whose layers know their prior, see
+        network: a module [n, ...] -> [n, outputs] whose layers know their prior, see
             `bayesnn.networks`; it is copied, never changed. None builds an MLP for the data.
-        method: `ntkgp_param()` (the default) or `deep_ensemble()`.
+        method: what is fixed, regularised and perturbed; `ntkgp_param()` by default.
         n_members: number of members.
         noise_std: σ in y's units, one number or one an output; None estimates it from the
             training data (`noise_std_`).
+        likelihood: `gaussian()` (the default), or `heteroscedastic()` for noise that depends on
+            X, whose network has twice as many outputs.
         standardize: whether the networks see X and y with mean 0 and variance 1; None does so
             for network=None alone. Results are in y's units in either case.
-        trainer: `gauss_newton(...)` or `adam(...)`; None picks by the size of the data.
+        trainer: `gauss_newton(...)` or `adam(...)`; None picks by likelihood and size of the data.
+        prior_precision: one over the prior variance of parameters, by name, where the network's
+            layers do not say it or something else is wanted.
+        readout: name of the network's last linear layer, where it cannot be found.
+        warm_start: whether `fit` goes on from the last fit's members.
+        memory_budget: bytes that members and points worked on at once may take.
         random_state: whole number; member i depends on it and on i alone. None is another
             ensemble at each fit.
         device: where to train; None for the device of a torch X, else the CPU.
+        verbose: whether to show the progress of training.
 
     Attributes:
         network_: the copy of the network, in X's dtype, on the device.
         params_: trained parameters, stacked over members.
         shift_params_: the parameters of each member's fixed function, stacked.
-        noise_std_: σ of each output, in y's units.
+        noise_std_: σ of each output, in y's units, for a row of weight 1.
         standardizer_: the change of units.
         members_: the members' numbers; those that diverged are missing.
         converged_: which members met the trainer's criterion.
@@ -80,89 +86,114 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         method: Method | None = None,
         n_members: int = 10,
         noise_std: float | ArrayLike | None = None,
+        likelihood: RegressionLikelihood | None = None,
         standardize: bool | None = None,
         trainer: Trainer | None = None,
+        prior_precision: Mapping[str, float | Tensor] | None = None,
+        readout: str | None = None,
+        warm_start: bool = False,
+        memory_budget: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str | torch.device | None = None,
+        verbose: bool = False,
     ) -> None:
         self.network = network
         self.method = method
         self.n_members = n_members
         self.noise_std = noise_std
+        self.likelihood = likelihood
         self.standardize = standardize
         self.trainer = trainer
+        self.prior_precision = prior_precision
+        self.readout = readout
+        self.warm_start = warm_start
+        self.memory_budget = memory_budget
         self.random_state = random_state
         self.device = device
+        self.verbose = verbose
 
-    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> EnsembleRegressor:
+    def fit(
+        self,
+        X: ArrayLike | Tensor,
+        y: ArrayLike | Tensor,
+        sample_weight: ArrayLike | Tensor | None = None,
+        *,
+        callback: Callable[[Any], Any] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> EnsembleRegressor:
         """Draw and train the members.
 
         Args:
-            X: inputs, [n, features]. Float64 trains in float64, float32 in float32.
+            X: inputs, [n, features], or of more dimensions where the network takes them. Float64
+                trains in float64, float32 in float32.
             y: targets, [n] or [n, outputs].
+            sample_weight: a row of weight w has noise of variance σ²/w, and perturbed targets
+                scatter so; rows of weight 0 are left out. None for 1.
+            callback: called during training, see `ensembles.fit`.
+            checkpoint: file that training writes to, and goes on from.
 
         Returns:
             The fitted estimator.
 
         Raises:
-            ValueError: X or y with NaN or of lengths that differ, a network that does not fit
-                them or has parameters without a prior, a setting that is not possible.
+            ValueError: X or y with NaN or of lengths that differ, y that is no number, a network
+                that does not fit them, has parameters without a prior or no read-out, a setting
+                that is not possible.
         """
-        check_count(self.n_members, "n_members")
-        device = training_device(self.device, X)
-        data = validate_data(
-            self,
-            to_numpy(X),
-            to_numpy(y),
-            dtype=[np.float64, np.float32],
-            multi_output=True,
-            y_numeric=True,
-            ensure_min_samples=2,
-        )
-        self.y_ndim_ = data[1].ndim
-        self.y_dtype_ = np.dtype(np.float32 if data[1].dtype == np.float32 else np.float64)
-        inputs = torch.tensor(data[0], device=device)
-        targets = torch.tensor(data[1], device=device, dtype=torch.float64)
+        check_kind(self.likelihood, RegressionLikelihood, "likelihood", "gaussian()")
+        data = self._fit_data(X, y, sample_weight, multi_output=True, y_numeric=True)
+        check_numbers(data.y)
+        self.likelihood_ = gaussian() if self.likelihood is None else self.likelihood
+        self.y_ndim_ = data.y.ndim
+        self.y_dtype_ = np.dtype(np.float32 if data.y.dtype == np.float32 else np.float64)
+        inputs, dtype = data.inputs, data.inputs.dtype
+        targets = torch.tensor(data.y, device=inputs.device, dtype=torch.float64)
         targets = targets.reshape(len(inputs), -1)
         known_noise = given_noise(self.noise_std, targets.shape[1])
-        seed = whole_seed(self.random_state)
-        self.method_ = ntkgp_param() if self.method is None else self.method
-        standardize = self.network is None if self.standardize is None else self.standardize
-        units = fit_standardizer if standardize else identity_standardizer
-        self.standardizer_ = units(inputs, targets)
-        inputs = self.standardizer_.inputs(inputs, inputs.dtype)
-        targets = self.standardizer_.targets(targets, inputs.dtype)
-        y_scale = self.standardizer_.y_scale
-        noise = None if known_noise is None else known_noise.to(y_scale) / y_scale
-        self.network_ = self._network_for(inputs, targets, noise, seed)
-        check_network(self.network_, inputs, targets)
+        if self._standardizes():
+            units = fit_standardizer(inputs, targets, row_weight=data.row_weight)
+        else:
+            units = identity_standardizer(inputs, targets)
+        self.standardizer_ = units
+        inputs, targets = units.inputs(inputs, dtype), units.targets(targets, dtype)
+        noise = None if known_noise is None else known_noise.to(units.y_scale) / units.y_scale
+        n_outputs = self.likelihood_.n_network_outputs(targets.shape[1])
+        network = self.network
+        if network is None:
+            network = default_network(
+                inputs, targets, n_outputs=n_outputs, noise_std=noise, seed=data.seed,
+                row_weight=data.row_weight,
+            )  # fmt: skip
+        self.network_ = self._prepared(network, inputs)
+        check_network(self.network_, inputs, n_outputs)
         if noise is None:
-            noise = fit_noise(self.network_, inputs, targets, seed=seed).noise_std
-        self.noise_std_ = noise * y_scale
-        fitted = fit_members(
-            self.network_, inputs, targets, method=self.method_, trainer=self.trainer,
-            n_members=self.n_members, loss=SquaredError(noise_std=noise), seed=seed,
+            noise = fit_noise(
+                self.network_, inputs, targets, seed=data.seed, row_weight=data.row_weight
+            ).noise_std
+        self.noise_std_ = noise * units.y_scale
+        self._fit_members(
+            inputs, targets, loss=self.likelihood_.loss(noise), data=data, callback=callback,
+            checkpoint=checkpoint,
         )  # fmt: skip
-        self.params_ = fitted.params
-        self.shift_params_ = fitted.shift
-        self.members_ = fitted.members
-        self.converged_ = fitted.converged
-        self.n_iter_ = fitted.n_steps
         return self
 
-    def posterior(self, X: ArrayLike | Tensor, keep_members: bool = False) -> Predictive:
+    def posterior(
+        self, X: ArrayLike | Tensor, keep_members: bool = False, covariance: bool = False
+    ) -> Predictive:
         """Return the predictive distribution of y at X, in y's units.
 
         Args:
-            X: inputs, [n, features].
+            X: inputs, shaped as in `fit`.
             keep_members: keep all members' values, for joint samples; they take members × n ×
+                outputs numbers.
+            covariance: also return the joint covariance of the function over all points, n² ×
                 outputs numbers.
 
         Returns:
             Mean, epistemic and noise variance, shaped like y; computed in chunks of points.
 
         Raises:
-            ValueError: X with NaN or of another number of columns.
+            ValueError: X with NaN or of another shape than in `fit`; a covariance of one member.
 
         Example:
             >>> from bayesnn.networks import NTKLinear
@@ -172,23 +203,17 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             True
         """
         check_is_fitted(self)
-        inputs = torch.tensor(
-            validate_data(self, to_numpy(X), dtype=[np.float64, np.float32], reset=False)
-        )
-        one = next(iter(self.params_.values()))
-        parts: list[Predictive] = []
-        with torch.no_grad():
-            for chunk in point_chunks(self.network_, self.params_, len(inputs)):
-                x = self.standardizer_.inputs(inputs[chunk].to(one.device), one.dtype)
-                values = member_values(
-                    self.method_, self.network_, self.params_, self.shift_params_, x
-                )
-                parts.append(
-                    Predictive.from_members(
-                        values, torch.zeros((), device=one.device), keep_members=keep_members
-                    )
-                )
-        return self._in_y_units(parts)
+        noise_std = self.noise_std_ / self.standardizer_.y_scale
+        likelihood = self.likelihood_
+        parts = [
+            Predictive.from_members(
+                likelihood.function(values),
+                likelihood.noise_variance(values, noise_std.to(values)),
+                keep_members=keep_members or covariance,
+            )
+            for values in self._member_chunks(X)
+        ]
+        return self._in_y_units(parts, keep_members=keep_members, covariance=covariance)
 
     def predict(
         self, X: ArrayLike | Tensor, return_std: bool = False
@@ -196,14 +221,14 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Return the predictive mean, and the standard deviation of an observation if asked.
 
         Args:
-            X: inputs, [n, features].
+            X: inputs, shaped as in `fit`.
             return_std: also return the standard deviation; it includes the noise.
 
         Returns:
             The mean, or mean and standard deviation, shaped like y, in y's units and dtype.
 
         Raises:
-            ValueError: X with NaN or of another number of columns; return_std with one member.
+            ValueError: X with NaN or of another shape; return_std with one member.
         """
         post = self.posterior(X)
         mean = post.mean.cpu().numpy().astype(self.y_dtype_)
@@ -262,41 +287,43 @@ class EnsembleRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def _network_for(
-        self, inputs: Tensor, targets: Tensor, noise_std: Tensor | None, seed: int
-    ) -> nn.Module:
-        """Return a copy of the user's network, or a new one, ready for functional calls."""
-        if self.network is None:
-            network = default_network(inputs, targets, noise_std=noise_std, seed=seed)
-        elif isinstance(self.network, nn.Module):
-            network = copy.deepcopy(self.network)
-        else:
-            raise ValueError(
-                f"network: expected a torch.nn.Module or None, got {type(self.network).__name__}; "
-                "bayesnn.networks.mlp builds one."
-            )
-        return network.to(device=inputs.device, dtype=inputs.dtype).eval()
-
-    def _in_y_units(self, parts: list[Predictive]) -> Predictive:
+    def _in_y_units(
+        self, parts: list[Predictive], *, keep_members: bool, covariance: bool
+    ) -> Predictive:
         units = self.standardizer_
 
         def shaped(values: Tensor) -> Tensor:
             return values.squeeze(-1) if self.y_ndim_ == 1 else values
 
+        def variances(values: list[Tensor]) -> Tensor:
+            return shaped((torch.cat(values).double() * units.y_scale**2).to(mean.dtype))
+
         mean = units.values_in_y_units(torch.cat([part.mean for part in parts]))
         n_members = parts[0].n_members
-        variance = members = None
+        epistemic = members = joint = None
         if n_members != 1:
-            variance = torch.cat([part.epistemic_variance for part in parts])
-            variance = shaped((variance.double() * units.y_scale**2).to(mean.dtype))
+            epistemic = variances([part.epistemic_variance for part in parts])
         kept = [part.members for part in parts if part.members is not None]
         if kept:
-            members = shaped(units.values_in_y_units(torch.cat(kept, dim=1)))
-        noise = (self.noise_std_**2).to(mean)
+            members = units.values_in_y_units(torch.cat(kept, dim=1))
+        if covariance:
+            assert members is not None
+            joint = _covariance(members, mean)
         return Predictive(
             mean=shaped(mean),
-            epistemic_variance=variance,
-            noise_variance=noise.squeeze(0) if self.y_ndim_ == 1 else noise,
+            epistemic_variance=epistemic,
+            noise_variance=variances([part.noise_variance for part in parts]),
             n_members=n_members,
-            members=members,
+            members=shaped(members) if keep_members and members is not None else None,
+            covariance=joint[0] if joint is not None and self.y_ndim_ == 1 else joint,
         )
+
+
+def _covariance(members: Tensor, mean: Tensor) -> Tensor:
+    """Return the members' covariance over points, [outputs, n, n]."""
+    if len(members) == 1:
+        raise ValueError(
+            "covariance: one member has no spread, so it is unknown; use at least 2 members."
+        )
+    deviations = (members - mean).permute(2, 1, 0)
+    return deviations @ deviations.mT / (len(members) - 1)

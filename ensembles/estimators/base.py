@@ -1,0 +1,183 @@
+"""What both estimators share: settings, data, units, training, the members' values."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+from torch import Tensor, nn
+
+from bayesnn.checks import check_count
+from ensembles.evaluation import member_values, point_chunks
+from ensembles.fit import fit_members
+from ensembles.inputs import (
+    check_draw,
+    check_kind,
+    check_points,
+    given_weights,
+    to_numpy,
+    training_device,
+    whole_seed,
+)
+from ensembles.methods.ntkgp_param import ntkgp_param
+from ensembles.methods.protocol import Method
+from ensembles.standardizer import Standardizer
+from ensembles.trainers.problem import Trainer
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from ensembles.losses import Loss
+
+DTYPES = [np.float64, np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitData:
+    """Checked training data.
+
+    Attributes:
+        inputs: X, on the device, in the user's units.
+        y: as scikit-learn's checks return it.
+        row_weight: sample weights, all above 0, of X's dtype; None for 1.
+        seed: of the whole fit.
+    """
+
+    inputs: Tensor
+    y: NDArray[Any]
+    row_weight: Tensor | None
+    seed: int
+
+
+class EnsembleBase(BaseEstimator):  # type: ignore[misc]
+    """An ensemble of networks behind scikit-learn's interface; see the two estimators."""
+
+    # scikit-learn reads the settings from each estimator's own __init__
+    network: nn.Module | None
+    method: Method | None
+    n_members: int
+    standardize: bool | None
+    trainer: Trainer | None
+    prior_precision: Mapping[str, float | Tensor] | None
+    readout: str | None
+    warm_start: bool
+    memory_budget: int | None
+    random_state: int | np.random.RandomState | None
+    device: str | torch.device | None
+    verbose: bool
+
+    standardizer_: Standardizer
+
+    def _fit_data(
+        self,
+        X: ArrayLike | Tensor,
+        y: ArrayLike | Tensor,
+        sample_weight: ArrayLike | Tensor | None,
+        **y_checks: Any,
+    ) -> FitData:
+        """Return the data once they and the settings are checked, without rows of weight 0."""
+        check_count(self.n_members, "n_members")
+        if self.memory_budget is not None:
+            check_count(self.memory_budget, "memory_budget")
+        check_kind(self.method, Method, "method", "ntkgp_param()")
+        check_kind(self.trainer, Trainer, "trainer", "adam()")
+        check_kind(self.network, nn.Module, "network", "bayesnn.networks.mlp(...)")
+        seed = whole_seed(self.random_state)
+        device = training_device(self.device, X)
+        inputs, targets = validate_data(
+            self,
+            to_numpy(X),
+            to_numpy(y),
+            dtype=DTYPES,
+            ensure_min_samples=2,
+            allow_nd=self.network is not None,
+            **y_checks,
+        )
+        weights = given_weights(sample_weight, inputs)
+        if weights is not None:
+            used = weights > 0
+            inputs, targets, weights = inputs[used], targets[used], weights[used]
+        self.input_shape_ = tuple(int(size) for size in inputs.shape[1:])
+        return FitData(
+            inputs=torch.tensor(inputs, device=device),
+            y=targets,
+            row_weight=None if weights is None else torch.tensor(weights, device=device),
+            seed=seed,
+        )
+
+    def _standardizes(self) -> bool:
+        return self.network is None if self.standardize is None else self.standardize
+
+    def _prepared(self, network: nn.Module, like: Tensor) -> nn.Module:
+        """Return a copy with the user's prior and read-out, ready for functional calls."""
+        network = copy.deepcopy(network)
+        if self.prior_precision is not None or self.readout is not None:
+            networks: Any = importlib.import_module("bayesnn.networks")
+            network = networks.with_prior(
+                network, precision=self.prior_precision, readout=self.readout
+            )
+        return network.to(device=like.device, dtype=like.dtype).eval()
+
+    def _fit_members(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        loss: Loss,
+        data: FitData,
+        callback: Callable[[Any], Any] | None,
+        checkpoint: str | os.PathLike[str] | None,
+    ) -> None:
+        """Draw and train the members, and keep what prediction needs."""
+        self.method_ = ntkgp_param() if self.method is None else self.method
+        check_draw(self.method_, self.network_)
+        given = {
+            "callback": callback,
+            "checkpoint": checkpoint,
+            "memory_budget": self.memory_budget,
+            "verbose": self.verbose or None,
+        }
+        extras: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+        fitted = fit_members(
+            self.network_, inputs, targets, method=self.method_, trainer=self.trainer,
+            n_members=self.n_members, loss=loss, seed=data.seed, row_weight=data.row_weight,
+            **extras,
+        )  # fmt: skip
+        self.params_ = fitted.params
+        self.shift_params_ = fitted.shift
+        self.members_ = fitted.members
+        self.converged_ = fitted.converged
+        self.n_iter_ = fitted.n_steps
+
+    def _points(self, X: ArrayLike | Tensor) -> Tensor:
+        """Return checked points, of the shape that the ensemble was fitted on."""
+        shape = self.input_shape_
+        points = validate_data(
+            self, to_numpy(X), dtype=DTYPES, reset=False, allow_nd=len(shape) > 1
+        )
+        check_points(points, shape)
+        return torch.tensor(points)
+
+    def _member_chunks(self, X: ArrayLike | Tensor) -> Iterator[Tensor]:
+        """Yield f̃ of all members at some points after others, [m, points, outputs].
+
+        In the network's units, without gradients.
+        """
+        points = self._points(X)
+        one = next(iter(self.params_.values()))
+        for chunk in point_chunks(self.network_, self.params_, len(points)):
+            x = self.standardizer_.inputs(points[chunk].to(one.device), one.dtype)
+            with torch.no_grad():
+                values = member_values(
+                    self.method_, self.network_, self.params_, self.shift_params_, x
+                )
+            yield values

@@ -1,0 +1,1 @@
+"""Likelihoods: what networks' outputs say about y, one file each."""
