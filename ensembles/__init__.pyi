@@ -1,5 +1,9 @@
 from .estimators import EnsembleRegressor as EnsembleRegressor
+from .methods.anchored import anchored as anchored
 from .methods.deep_ensemble import deep_ensemble as deep_ensemble
+from .methods.ntkgp_fn import ntkgp_fn as ntkgp_fn
+from .methods.ntkgp_lin import ntkgp_lin as ntkgp_lin
 from .methods.ntkgp_param import ntkgp_param as ntkgp_param
+from .methods.randomised_prior import randomised_prior as randomised_prior
 from .trainers.adam import adam as adam
 from .trainers.gauss_newton import gauss_newton as gauss_newton

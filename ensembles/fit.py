@@ -160,7 +160,7 @@ def training_problem(
         row_weight=row_weight,
         loss=loss,
         start=start,
-        center=method.center(start),
+        center=method.center(network, start),
         shift=shift,
         precision=prior_precision(network),
     )

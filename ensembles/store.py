@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from bayesnn.networks import build, describe
 from ensembles.estimators import EnsembleRegressor
 from ensembles.likelihoods.gaussian import Gaussian, gaussian
+from ensembles.methods.anchored import Anchored, anchored
 from ensembles.methods.deep_ensemble import DeepEnsemble, deep_ensemble
+from ensembles.methods.ntkgp_fn import NTKGPFn, ntkgp_fn
+from ensembles.methods.ntkgp_lin import NTKGPLin, ntkgp_lin
 from ensembles.methods.ntkgp_param import NTKGPParam, ntkgp_param
+from ensembles.methods.randomised_prior import RandomisedPrior, randomised_prior
 from ensembles.standardizer import Standardizer
 from ensembles.tensor_file import read_tensor_file, write_tensor_file
 from ensembles.trainers.adam import Adam, adam
@@ -32,7 +36,11 @@ _Table = Mapping[str, tuple[type[Any], Callable[..., Any]]]
 # what a file may name; nothing else is called, whatever it says
 _METHODS: _Table = {
     "deep_ensemble": (DeepEnsemble, deep_ensemble),
+    "anchored": (Anchored, anchored),
+    "randomised_prior": (RandomisedPrior, randomised_prior),
     "ntkgp_param": (NTKGPParam, ntkgp_param),
+    "ntkgp_fn": (NTKGPFn, ntkgp_fn),
+    "ntkgp_lin": (NTKGPLin, ntkgp_lin),
 }
 _LIKELIHOODS: _Table = {"gaussian": (Gaussian, gaussian)}
 _TRAINERS: _Table = {"adam": (Adam, adam), "gauss_newton": (GaussNewton, gauss_newton)}

@@ -5,6 +5,8 @@ from .description import describe as describe
 from .fourier import FourierFeatures as FourierFeatures
 from .layers import NTKLinear as NTKLinear
 from .layers import StandardLinear as StandardLinear
+from .prior import draw_centred_params as draw_centred_params
 from .prior import draw_initial_params as draw_initial_params
+from .prior import prior_mean as prior_mean
 from .prior import prior_precision as prior_precision
 from .prior import readout_names as readout_names

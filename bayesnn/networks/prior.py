@@ -54,8 +54,28 @@ def prior_precision(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
+def prior_mean(network: nn.Module) -> dict[str, Tensor]:
+    """Return the mean of the prior of every trainable parameter: 0.
+
+    Args:
+        network: a module whose trainable parameters all have a prior.
+
+    Returns:
+        Tensors of the parameters' shapes, dtypes and devices, by the parameters' names.
+
+    Example:
+        >>> from bayesnn.networks import NTKLinear
+        >>> prior_mean(NTKLinear(2, 1))
+        {'weight': tensor([[0., 0.]]), 'bias': tensor([0.])}
+    """
+    return {
+        name: torch.zeros_like(parameter, requires_grad=False)
+        for name, parameter in _named_trainable(network)
+    }
+
+
 def draw_initial_params(network: nn.Module, *, generator: torch.Generator) -> dict[str, Tensor]:
-    """Draw every trainable parameter from its prior, N(0, Λ⁻¹); the network stays as it is.
+    """Draw every trainable parameter from its prior; the network stays as it is.
 
     Args:
         network: a module whose trainable parameters all have a prior.
@@ -71,6 +91,30 @@ def draw_initial_params(network: nn.Module, *, generator: torch.Generator) -> di
     Example:
         >>> from bayesnn.networks import NTKLinear
         >>> draw = draw_initial_params(NTKLinear(3, 2), generator=torch.Generator().manual_seed(0))
+        >>> {name: tuple(value.shape) for name, value in draw.items()}
+        {'weight': (2, 3), 'bias': (2,)}
+    """
+    mean = prior_mean(network)
+    centred = draw_centred_params(network, generator=generator)
+    return {name: mean[name] + value for name, value in centred.items()}
+
+
+def draw_centred_params(network: nn.Module, *, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw every trainable parameter's distance from its prior mean, N(0, Λ⁻¹).
+
+    Args:
+        network: a module whose trainable parameters all have a prior.
+        generator: a generator on the CPU.
+
+    Returns:
+        Tensors of the parameters' shapes, dtypes and devices, by the parameters' names.
+
+    Raises:
+        ValueError: a trainable parameter has no prior.
+
+    Example:
+        >>> from bayesnn.networks import NTKLinear
+        >>> draw = draw_centred_params(NTKLinear(3, 2), generator=torch.Generator().manual_seed(0))
         >>> {name: tuple(value.shape) for name, value in draw.items()}
         {'weight': (2, 3), 'bias': (2,)}
     """

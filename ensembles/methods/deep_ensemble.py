@@ -19,12 +19,13 @@ class DeepEnsemble:
 
     name: ClassVar[str] = "deep_ensemble"
     perturbs_targets: ClassVar[bool] = False
+    needs_readout: ClassVar[bool] = False
 
     def draw(self, network: nn.Module, *, generator: torch.Generator) -> MemberDraw:
         """Return θ₀, drawn from the prior."""
         return MemberDraw(start=draw_initial_params(network, generator=generator), shift={})
 
-    def center(self, start: Params) -> None:
+    def center(self, network: nn.Module, start: Params) -> None:
         """Return None: there is no regulariser."""
 
     def shift(self, network: nn.Module, shift: Shift, x: Tensor) -> None:

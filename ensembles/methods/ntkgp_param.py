@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import functional_call
 
-from bayesnn.networks import draw_initial_params, readout_names
+from bayesnn.networks import draw_centred_params, draw_initial_params, readout_names
+from ensembles.methods.jacobian_product import jacobian_product
 from ensembles.methods.protocol import MemberDraw, Params, Shift
 
 
@@ -19,28 +20,23 @@ class NTKGPParam:
 
     name: ClassVar[str] = "ntkgp_param"
     perturbs_targets: ClassVar[bool] = True
+    needs_readout: ClassVar[bool] = True
 
     def draw(self, network: nn.Module, *, generator: torch.Generator) -> MemberDraw:
         """Return θ₀, then θ* with its read-out entries set to 0."""
         initial = draw_initial_params(network, generator=generator)
-        direction = draw_initial_params(network, generator=generator)
+        direction = draw_centred_params(network, generator=generator)
         # f(·, θ₀) already has the read-out's part K of Θ
         direction |= {name: torch.zeros_like(initial[name]) for name in readout_names(network)}
         return MemberDraw(start=initial, shift={"initial": initial, "direction": direction})
 
-    def center(self, start: Params) -> Params:
+    def center(self, network: nn.Module, start: Params) -> Params:  # noqa: ARG002
         """Return θ₀."""
         return start
 
     def shift(self, network: nn.Module, shift: Shift, x: Tensor) -> Tensor:
         """Return J(x, θ₀)·θ* by one Jacobian-vector product; no Jacobian is formed."""
-
-        def at(params: Params) -> Tensor:
-            result: Tensor = functional_call(network, params, (x,))
-            return result
-
-        result: Tensor = jvp(at, (shift["initial"],), (shift["direction"],))[1]
-        return result
+        return jacobian_product(network, shift["initial"], shift["direction"], x)
 
     def value(self, network: nn.Module, params: Params, shift: Shift, x: Tensor) -> Tensor:  # noqa: ARG002
         """Return f(x, θ)."""

@@ -46,12 +46,17 @@ class Method(Protocol):
         """Whether members see y + σ·ε in place of y."""
         ...
 
+    @property
+    def needs_readout(self) -> bool:
+        """Whether draws single out the read-out layer, in which f must be linear."""
+        ...
+
     def draw(self, network: nn.Module, *, generator: torch.Generator) -> MemberDraw:
         """Return one member's draws: θ₀ first, then θ*, whatever else afterwards."""
         ...
 
-    def center(self, start: Params) -> Params | None:
-        """Return the centre c of the regulariser, or None where there is no regulariser."""
+    def center(self, network: nn.Module, start: Params) -> Params | None:
+        """Return the centre c of the regulariser, stacked like `start`; None without one."""
         ...
 
     def shift(self, network: nn.Module, shift: Shift, x: Tensor) -> Tensor | None:
