@@ -12,9 +12,7 @@ from ensembles.memory import bytes_per_point, slices_within
 from ensembles.methods.protocol import Method, Params, Shift
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-MEMORY_BUDGET = 2**26
+    from collections.abc import Callable
 
 # bytes of activations at a time, unless the user says otherwise
 CPU_CHUNK = 2**26  # what fits the cache is faster too
@@ -24,16 +22,6 @@ DEVICE_CHUNK = 2**30
 def chunk_budget(x: Tensor, memory_budget: int | None) -> int:
     """Return the bytes that a chunk's activations may take on x's device."""
     return memory_budget or (CPU_CHUNK if x.device.type == "cpu" else DEVICE_CHUNK)
-
-
-def point_chunks(network: nn.Module, params: Params, n_points: int) -> Iterator[slice]:
-    """Yield slices of points whose activations, over all members, fit the memory budget."""
-    one = next(iter(params.values()))
-    widest = max(max(value.shape[1:], default=1) for value in params.values())
-    widest = max([widest, *(max(value.shape, default=1) for value in network.buffers())])
-    # value and tangent of a layer, before and after its activation
-    each = 4 * one.shape[0] * widest * one.element_size()
-    yield from slices_within(n_points, each, MEMORY_BUDGET)
 
 
 def shift_values(

@@ -93,32 +93,12 @@ def _first(params: Params) -> Params:
     return {name: value[:1] for name, value in params.items()}
 
 
-def gather_members(
-    chunks: Iterable[Float[Tensor, "m _ k"]], *, memory_budget: int | None = None
-) -> Float[Tensor, "m n k"]:
-    """Return the values of all points, once it is sure that their covariance fits the budget.
-
-    Args:
-        chunks: the members' values.
-        memory_budget: bytes that the members, kept twice, and the covariance may take together;
-            1 GiB by default.
-
-    Raises:
-        ValueError: they would take more.
-    """
-    budget = memory_budget or JOINT_BUDGET
-    parts: list[Tensor] = []
-    n = 0
-    for part in chunks:
-        parts.append(part)
-        n += part.shape[1]
-        check_covariance_fits(len(part), n, part.shape[2], part.element_size(), budget)
-    return torch.cat(parts, dim=1)
-
-
 def check_covariance_fits(m: int, n: int, k: int, itemsize: int, budget: int) -> None:
-    """Raise ValueError where the covariance of n points and k outputs exceeds the budget."""
-    needed = (k * n * n + 2 * m * n * k) * itemsize
+    """Raise ValueError where a covariance of n points and k outputs exceeds the budget.
+
+    It is held once in float64 beside its own dtype while its units are changed, the members thrice.
+    """
+    needed = k * n * n * (8 + 2 * itemsize) + 3 * m * n * k * itemsize
     if needed > budget:
         raise ValueError(
             f"covariance: {n} points and {k} outputs need {needed / 2**20:,.0f} MiB, more than the "

@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count
-from ensembles.evaluation import member_values, point_chunks
+from ensembles.batches import InputCheck, batches
 from ensembles.fit import fit_members
 from ensembles.inputs import (
     check_draw,
@@ -27,6 +27,7 @@ from ensembles.inputs import (
 )
 from ensembles.methods.ntkgp_param import ntkgp_param
 from ensembles.methods.protocol import Method
+from ensembles.prediction import EnsembleFunction
 from ensembles.standardizer import Standardizer
 from ensembles.trainers.problem import Trainer
 
@@ -158,26 +159,30 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
         self.converged_ = fitted.converged
         self.n_iter_ = fitted.n_steps
 
-    def _points(self, X: ArrayLike | Tensor) -> Tensor:
-        """Return checked points, of the shape that the ensemble was fitted on."""
-        shape = self.input_shape_
-        points = validate_data(
-            self, to_numpy(X), dtype=DTYPES, reset=False, allow_nd=len(shape) > 1
-        )
-        check_points(points, shape)
-        return torch.tensor(points)
-
-    def _member_chunks(self, X: ArrayLike | Tensor) -> Iterator[Tensor]:
-        """Yield f̃ of all members at some points after others, [m, points, outputs].
+    def _member_chunks(self, X: Any) -> Iterator[Tensor]:
+        """Return an iterator over f̃ of all members at some points after others, [m, points, k].
 
         In the network's units, without gradients.
         """
-        points = self._points(X)
-        one = next(iter(self.params_.values()))
-        for chunk in point_chunks(self.network_, self.params_, len(points)):
-            x = self.standardizer_.inputs(points[chunk].to(one.device), one.dtype)
-            with torch.no_grad():
-                values = member_values(
-                    self.method_, self.network_, self.params_, self.shift_params_, x
-                )
-            yield values
+        function = EnsembleFunction(
+            network=self.network_,
+            method=self.method_,
+            params=self.params_,
+            shift=self.shift_params_,
+            in_units=self.standardizer_.inputs,
+        )
+        check = InputCheck(
+            shape=self.input_shape_,
+            validate=self._valid_points,
+            by_name=hasattr(self, "feature_names_in_"),
+        )
+        return function.chunks(batches(X, check), memory_budget=self.memory_budget)
+
+    def _valid_points(self, X: Any) -> NDArray[Any]:
+        """Return points of the shape that the ensemble was fitted on, or raise ValueError."""
+        shape = self.input_shape_
+        points: NDArray[Any] = validate_data(
+            self, X, dtype=DTYPES, reset=False, allow_nd=len(shape) > 1
+        )
+        check_points(points, shape)
+        return points

@@ -17,11 +17,12 @@ from ensembles.inputs import check_kind, check_network, check_numbers, given_noi
 from ensembles.likelihoods.gaussian import gaussian
 from ensembles.likelihoods.protocol import RegressionLikelihood
 from ensembles.noise import fit_noise
+from ensembles.regression_posterior import RegressionSummary
 from ensembles.standardizer import fit_standardizer, identity_standardizer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
@@ -178,22 +179,29 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         return self
 
     def posterior(
-        self, X: ArrayLike | Tensor, keep_members: bool = False, covariance: bool = False
+        self,
+        X: ArrayLike | Tensor | Iterable[Any],
+        keep_members: bool = False,
+        covariance: bool = False,
     ) -> Predictive:
         """Return the predictive distribution of y at X, in y's units.
 
         Args:
-            X: inputs, shaped as in `fit`.
+            X: inputs, shaped as in `fit`: an array, a table or a tensor; a `numpy.memmap`, which is
+                read part by part; or a `torch.utils.data.DataLoader` or another iterable (but no
+                list) of batches, each of them inputs or a tuple that begins with inputs.
             keep_members: keep all members' values, for joint samples; they take members × n ×
                 outputs numbers.
-            covariance: also return the joint covariance of the function over all points, n² ×
-                outputs numbers.
+            covariance: also return the joint covariance of the function over all points, without
+                the noise, n² × outputs numbers.
 
         Returns:
-            Mean, epistemic and noise variance, shaped like y; computed in chunks of points.
+            Mean, epistemic and noise variance, shaped like y; computed in chunks of points whose
+            activations fit `memory_budget`.
 
         Raises:
-            ValueError: X with NaN or of another shape than in `fit`; a covariance of one member.
+            ValueError: X with NaN or of another shape than in `fit`; a covariance of one member, or
+                one larger than `memory_budget` (1 GiB by default).
 
         Example:
             >>> from bayesnn.networks import NTKLinear
@@ -202,26 +210,23 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
             >>> bool(torch.allclose(post.variance, post.epistemic_variance + 0.1**2))
             True
         """
-        check_is_fitted(self)
-        noise_std = self.noise_std_ / self.standardizer_.y_scale
-        likelihood = self.likelihood_
-        parts = [
-            Predictive.from_members(
-                likelihood.function(values),
-                likelihood.noise_variance(values, noise_std.to(values)),
-                keep_members=keep_members or covariance,
-            )
-            for values in self._member_chunks(X)
-        ]
-        return self._in_y_units(parts, keep_members=keep_members, covariance=covariance)
+        if not hasattr(self, "params_"):  # looked up first: the check takes longer than a network
+            check_is_fitted(self)
+        summary = RegressionSummary(
+            likelihood=self.likelihood_, noise_std=self.noise_std_, units=self.standardizer_
+        )
+        return summary.posterior(
+            self._member_chunks(X), flat=self.y_ndim_ == 1, keep_members=keep_members,
+            covariance=covariance, memory_budget=self.memory_budget,
+        )  # fmt: skip
 
     def predict(
-        self, X: ArrayLike | Tensor, return_std: bool = False
+        self, X: ArrayLike | Tensor | Iterable[Any], return_std: bool = False
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the predictive mean, and the standard deviation of an observation if asked.
 
         Args:
-            X: inputs, shaped as in `fit`.
+            X: inputs, as in `posterior`.
             return_std: also return the standard deviation; it includes the noise.
 
         Returns:
@@ -286,44 +291,3 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-    def _in_y_units(
-        self, parts: list[Predictive], *, keep_members: bool, covariance: bool
-    ) -> Predictive:
-        units = self.standardizer_
-
-        def shaped(values: Tensor) -> Tensor:
-            return values.squeeze(-1) if self.y_ndim_ == 1 else values
-
-        def variances(values: list[Tensor]) -> Tensor:
-            return shaped((torch.cat(values).double() * units.y_scale**2).to(mean.dtype))
-
-        mean = units.values_in_y_units(torch.cat([part.mean for part in parts]))
-        n_members = parts[0].n_members
-        epistemic = members = joint = None
-        if n_members != 1:
-            epistemic = variances([part.epistemic_variance for part in parts])
-        kept = [part.members for part in parts if part.members is not None]
-        if kept:
-            members = units.values_in_y_units(torch.cat(kept, dim=1))
-        if covariance:
-            assert members is not None
-            joint = _covariance(members, mean)
-        return Predictive(
-            mean=shaped(mean),
-            epistemic_variance=epistemic,
-            noise_variance=variances([part.noise_variance for part in parts]),
-            n_members=n_members,
-            members=shaped(members) if keep_members and members is not None else None,
-            covariance=joint[0] if joint is not None and self.y_ndim_ == 1 else joint,
-        )
-
-
-def _covariance(members: Tensor, mean: Tensor) -> Tensor:
-    """Return the members' covariance over points, [outputs, n, n]."""
-    if len(members) == 1:
-        raise ValueError(
-            "covariance: one member has no spread, so it is unknown; use at least 2 members."
-        )
-    deviations = (members - mean).permute(2, 1, 0)
-    return deviations @ deviations.mT / (len(members) - 1)

@@ -130,12 +130,12 @@ def test_fit_changes_neither_network_nor_global_state() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_torch_tensors_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_tensors_and_chunks_change_nothing() -> None:
     x, y = _data()
     model = EnsembleRegressor(_small(), n_members=3, noise_std=0.1, trainer=QUICK, random_state=0)
     whole = model.fit(x, y).posterior(x)
     model.fit(torch.tensor(x), torch.tensor(y))
-    monkeypatch.setattr("ensembles.evaluation.MEMORY_BUDGET", 1)  # one point at a time
+    model.memory_budget = 1  # one point at a time
     pieces = model.posterior(torch.tensor(x))
     torch.testing.assert_close(pieces.mean, whole.mean)
     torch.testing.assert_close(pieces.epistemic_variance, whole.epistemic_variance)

@@ -14,7 +14,7 @@ from ensembles.evaluation import member_values, shift_values
 from ensembles.fit import draw_member
 from ensembles.memory import peak_memory
 from ensembles.methods.protocol import Method
-from ensembles.prediction import EnsembleFunction, gather_members, member_covariance
+from ensembles.prediction import EnsembleFunction, member_covariance
 
 N_MEMBERS = 5
 
@@ -127,22 +127,3 @@ def test_covariance_is_that_of_numpy(offset: float) -> None:
         expected = np.cov(members[..., j].numpy().T)
         np.testing.assert_allclose(found[j], expected, rtol=1e-6, atol=1e-6 * (offset > 0) + 1e-12)
     torch.testing.assert_close(found, found.mT)
-
-
-def test_a_covariance_beyond_the_budget_is_refused_before_it_is_made() -> None:
-    ensemble, x = function(network(), deep_ensemble()), points(64)
-    enough = (2 * 64 * 64 + 2 * N_MEMBERS * 64 * 2) * 8
-    whole = gather_members(ensemble.chunks([x]), memory_budget=enough)
-    assert whole.shape == (N_MEMBERS, 64, 2)
-    with pytest.raises(ValueError, match=r"64 points and 2 outputs need .* memory_budget"):
-        gather_members(ensemble.chunks([x]), memory_budget=enough - 1)
-    read = []
-
-    def parts() -> object:
-        for i in range(100):
-            read.append(i)
-            yield x
-
-    with pytest.raises(ValueError, match="covariance"):
-        gather_members(ensemble.chunks(parts()), memory_budget=4 * enough)  # type: ignore[arg-type]
-    assert len(read) < 5  # no more of a loader is read than fits
