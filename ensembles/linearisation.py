@@ -1,249 +1,303 @@
 """The Jacobian J of many members at once: products with it, and the kernel J Λ⁻¹ Jᵀ.
 
-`LayerwiseJacobian` never forms J. A linear layer with inputs a and output gradients g adds
-(s²·aᵀa' + b²)·(gᵀg') to the kernel, with s and b the prior scales of its weights and bias, so
-everything costs one forward and `outputs` backward passes. `ExplicitJacobian` forms J and serves
-any network. Both take the network to treat points independently.
+Layers that are linear in their parameters, each called once on every point, are taken layer by
+layer: one forward and `outputs` backward passes, and J is never formed (`jacobian_parts`). For all
+other parameters J is formed, by point. Both take the network to treat points independently. Points
+go in blocks that fit a memory budget; with more than one block, blocks are computed anew where
+they are needed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vjp, vmap
 
-from bayesnn.networks import NTKLinear, StandardLinear, prior_precision
+from bayesnn.networks import prior_precision
+from ensembles.jacobian_parts import LayerPart, Part, RowsPart
+from ensembles.linear_layers import Layer, linear_layers, outputs_hooked
 from ensembles.methods.protocol import Params
 
+CPU_BUDGET = 2**27  # bytes of one block
+DEVICE_BUDGET = 2**31
 
-@runtime_checkable
-class Jacobian(Protocol):
+Block = tuple[Tensor, list[Part]]  # outputs [m, a, k], and J in parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linearisation:
+    """A network and its points, ready to be linearised at any parameters; see `linearise`.
+
+    Attributes:
+        network: the module.
+        x: points.
+        layers: those that are taken layer by layer, by prefix.
+        rest: the names of all other trainable parameters.
+        precision: Λ.
+        vectorised: whether torch.func.vmap takes the network.
+        bytes_per_point: of a block, for one member.
+        memory_budget: bytes of a block.
+    """
+
+    network: nn.Module
+    x: Float[Tensor, "n ..."]
+    layers: dict[str, Layer]
+    rest: tuple[str, ...]
+    precision: Params
+    vectorised: bool
+    bytes_per_point: int
+    memory_budget: int
+
+    def at(self, params: Params) -> Jacobian:
+        """Return the Jacobian at stacked parameters, [m, ...] each."""
+        return Jacobian(self, params)
+
+    def blocks(self, n_members: int) -> list[slice]:
+        """Return slices of points, each a block that fits the budget."""
+        size = max(1, self.memory_budget // (n_members * self.bytes_per_point))
+        n = len(self.x)
+        return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+
+    def block(self, params: Params, points: Tensor) -> Block:
+        """Return outputs and parts of J at some points."""
+        each = vmap(self._one, in_dims=(0, None)) if self.vectorised else self._loop
+        values, inputs, gradients, rows = each(params, points)
+        parts: list[Part] = [
+            LayerPart(
+                inputs=layer.input_positions(inputs[prefix]),
+                gradients=layer.output_positions(gradients[prefix]),
+                weight=layer.weight,
+                bias=layer.bias,
+            )
+            for prefix, layer in self.layers.items()
+        ]
+        if rows:
+            parts.append(RowsPart(rows=rows, precision={k: self.precision[k] for k in rows}))
+        return values, parts
+
+    def _one(self, member: Params, points: Tensor) -> tuple[Tensor, Params, Params, Params]:
+        """Return one member's outputs, layer inputs, output gradients [k, a, ...] and rows of J."""
+        inputs: Params = {}
+        if not self.layers:
+            return self._nudged(member, points, {}, inputs), {}, {}, self._rows(member, points)
+
+        def run(nudges: Params) -> tuple[Tensor, Params]:
+            values = self._nudged(member, points, nudges, inputs)
+            return values, inputs
+
+        values, pull_back, seen = vjp(run, self._no_nudges(points), has_aux=True)  # type: ignore[misc]
+        seeds = torch.eye(values.shape[1], dtype=values.dtype, device=values.device)
+        seeds = seeds.unsqueeze(1).expand(-1, len(points), -1)  # output j of every point at once
+        (gradients,) = vmap(pull_back)(seeds)
+        return values, seen, gradients, self._rows(member, points)
+
+    def _rows(self, member: Params, points: Tensor) -> Params:
+        if not self.rest:
+            return {}
+        fixed = {name: value for name, value in member.items() if name not in self.rest}
+
+        def at_point(moving: Params, point: Tensor) -> Tensor:
+            values: Tensor = functional_call(self.network, fixed | moving, (point.unsqueeze(0),))
+            return values[0]
+
+        moving = {name: member[name] for name in self.rest}
+        rows: Params = vmap(jacrev(at_point), in_dims=(None, 0))(moving, points)
+        return rows
+
+    def _loop(self, params: Params, points: Tensor) -> tuple[Tensor, Params, Params, Params]:
+        """Return what `_one` does, of all members, by plain autograd."""
+        members = [
+            {name: value[i].detach() for name, value in params.items()}
+            for i in range(len(next(iter(params.values()))))
+        ]
+        values, inputs, gradients, rows = zip(
+            *(self._one_by_autograd(member, points) for member in members), strict=True
+        )
+        return torch.stack(values), _stack(inputs), _stack(gradients), _stack(rows)
+
+    def _one_by_autograd(
+        self, member: Params, points: Tensor
+    ) -> tuple[Tensor, Params, Params, Params]:
+        inputs: Params = {}
+        nudges = {name: value.requires_grad_() for name, value in self._no_nudges(points).items()}
+        with torch.enable_grad():
+            values = self._nudged(member, points, nudges, inputs)
+            gradients = _by_output(values.sum(0), nudges)
+            rows = []
+            moving = {name: member[name].clone().requires_grad_() for name in self.rest}
+            for point in points if moving else ():
+                one: Tensor = functional_call(self.network, member | moving, (point.unsqueeze(0),))
+                rows.append(_by_output(one[0], moving))
+        inputs = {name: value.detach() for name, value in inputs.items()}
+        return values.detach(), inputs, gradients, _stack(rows)
+
+    def _no_nudges(self, points: Tensor) -> Params:
+        return {
+            prefix: points.new_zeros(len(points), *layer.output_shape)
+            for prefix, layer in self.layers.items()
+        }
+
+    def _nudged(self, member: Params, points: Tensor, nudges: Params, inputs: Params) -> Tensor:
+        """Return the outputs with nudges added to those of layers; note the layers' inputs."""
+
+        def nudge(prefix: str, layer_inputs: Tensor, output: Tensor) -> Tensor:
+            inputs[prefix] = layer_inputs
+            return output + nudges[prefix]
+
+        modules = {prefix: layer.module for prefix, layer in self.layers.items()}
+        with outputs_hooked(modules, nudge):
+            values: Tensor = functional_call(self.network, member, (points,))
+        return values
+
+
+def _stack(parts: Sequence[Params]) -> Params:
+    return {name: torch.stack([part[name] for part in parts]) for name in (parts or [{}])[0]}
+
+
+def _by_output(values: Float[Tensor, " k"], of: Params) -> Params:
+    """Return the derivative of each output, [k, ...]."""
+    if not of:
+        return {}
+    each = [
+        torch.autograd.grad(
+            value, list(of.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        for value in values
+    ]
+    return {name: torch.stack([one[i] for one in each]) for i, name in enumerate(of)}
+
+
+class Jacobian:
     """J of m members at n points, and Λ, as a linear map from parameters to outputs."""
 
+    def __init__(self, linearisation: Linearisation, params: Params) -> None:
+        self._linearisation = linearisation
+        self._params = params
+        self._slices = linearisation.blocks(len(next(iter(params.values()))))
+        self._only = self._compute(self._slices[0]) if len(self._slices) == 1 else None
+
+    def _compute(self, points: slice) -> Block:
+        return self._linearisation.block(self._params, self._linearisation.x[points])
+
+    def _blocks(self) -> Iterator[tuple[slice, Block]]:
+        for points in self._slices:
+            yield points, self._only or self._compute(points)
+
     @property
-    def values(self) -> Tensor:
-        """The outputs f(x, θ), [m, n, k]."""
-        ...
+    def values(self) -> Float[Tensor, "m n k"]:
+        """The outputs f(x, θ)."""
+        return torch.cat([values for _, (values, _) in self._blocks()], dim=1)
 
-    def kernel(self) -> Tensor:
-        """Return J Λ⁻¹ Jᵀ, [m, k·n, k·n]: the points run fastest."""
-        ...
+    def kernel(self) -> Float[Tensor, "m kn kn"]:
+        """Return J Λ⁻¹ Jᵀ: the points run fastest."""
+        if self._only is not None:
+            return _kernel(self._only, self._only)
+        n = len(self._linearisation.x)
+        total: Tensor | None = None
+        for i, (rows, one) in enumerate(self._blocks()):
+            m, _, k = one[0].shape
+            if total is None:
+                total = one[0].new_empty(m, k, n, k, n)
+            for columns in self._slices[: i + 1]:
+                other = one if columns == rows else self._compute(columns)
+                block = _kernel(one, other).view(m, k, len(one[0][0]), k, len(other[0][0]))
+                total[:, :, rows, :, columns] = block
+                total[:, :, columns, :, rows] = block.permute(0, 3, 4, 1, 2)
+        assert total is not None
+        return total.flatten(3).flatten(1, 2)
 
-    def times(self, direction: Params) -> Tensor:
-        """Return J·v, [m, n, k]."""
-        ...
+    def times(self, direction: Params) -> Float[Tensor, "m n k"]:
+        """Return J·v."""
+        blocks = [
+            torch.stack([part.times(direction) for part in parts]).sum(0)
+            for _, (_, parts) in self._blocks()
+        ]
+        return torch.cat(blocks, dim=1)
 
-    def preconditioned_transpose(self, cotangent: Tensor) -> Params:
-        """Return Λ⁻¹Jᵀ·u for u [m, n, k]."""
-        ...
+    def preconditioned_transpose(self, cotangent: Float[Tensor, "m n k"]) -> Params:
+        """Return Λ⁻¹Jᵀ·u."""
+        total: Params = {}
+        for points, (_, parts) in self._blocks():
+            for part in parts:
+                for name, value in part.preconditioned_transpose(cotangent[:, points]).items():
+                    total[name] = total[name].add_(value) if name in total else value
+        return total
 
 
-def jacobian(network: nn.Module, params: Params, x: Float[Tensor, "n d"]) -> Jacobian:
-    """Linearise `network` at m stacked parameter sets, without forming J where that is possible.
+def _kernel(one: Block, other: Block) -> Tensor:
+    total: Tensor | None = None
+    for mine, its in zip(one[1], other[1], strict=True):
+        added = mine.kernel(its)
+        total = added if total is None else total.add_(added)
+    assert total is not None
+    return total
+
+
+def linearise(
+    network: nn.Module, x: Float[Tensor, "n ..."], *, memory_budget: int | None = None
+) -> Linearisation:
+    """Prepare a network for being linearised in its parameters, at given points.
 
     Args:
-        network: the module that the parameters belong to.
+        network: a module all of whose trainable parameters have a prior, on x's device; it is run
+            twice on one point.
+        x: points.
+        memory_budget: bytes of activations and gradients at a time; by default 128 MiB on a CPU
+            and 2 GiB elsewhere.
+
+    Returns:
+        What gives the Jacobian at any parameters.
+    """
+    precision = prior_precision(network)
+    layers = linear_layers(network, x, precision)
+    taken = {one.name for layer in layers.values() for one in (layer.weight, layer.bias) if one}
+    rest = tuple(name for name in precision if name not in taken)
+    with torch.no_grad():
+        n_outputs = network(x[:1]).shape[1]
+    numbers = sum(
+        2 * layer.numbers_per_point[0] + (4 * n_outputs + 2) * layer.numbers_per_point[1]
+        for layer in layers.values()
+    )
+    numbers += sum(3 * n_outputs * precision[name].numel() for name in rest)
+    ready = Linearisation(
+        network=network,
+        x=x,
+        layers=layers,
+        rest=rest,
+        precision=precision,
+        vectorised=True,
+        bytes_per_point=max(1, numbers * x.element_size()),
+        memory_budget=memory_budget or (CPU_BUDGET if x.device.type == "cpu" else DEVICE_BUDGET),
+    )
+    return ready if _vmap_takes(ready) else replace(ready, vectorised=False)
+
+
+def _vmap_takes(ready: Linearisation) -> bool:
+    own = dict(ready.network.named_parameters())
+    params = {name: own[name].detach().unsqueeze(0) for name in ready.precision}
+    try:
+        with torch.no_grad():
+            ready.block(params, ready.x[:1])
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, NotImplementedError, ValueError):
+        return False  # a network that does not run at all fails again in the loop
+    return True
+
+
+def jacobian(network: nn.Module, params: Params, x: Float[Tensor, "n ..."]) -> Jacobian:
+    """Linearise `network` at m stacked parameter sets and n points.
+
+    Args:
+        network: as for `linearise`.
         params: stacked parameters, [m, ...] each.
         x: points.
 
     Returns:
-        The layer-by-layer form if all trainable parameters are those of linear layers that are
-        called once each on [n, features]; else the explicit form.
+        The Jacobian.
     """
-    layers = _linear_layers(network)
-    calls = _count_calls(network, layers, x[:1])
-    if all(count == 1 for count in calls.values()) and layers:
-        return _layerwise(network, layers, params, x)
-    return _explicit(network, params, x)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Factors:
-    """One linear layer y = weight_scale · a Wᵀ + bias_scale · b at m members and n points."""
-
-    name: str
-    inputs: Float[Tensor, "m n fan_in"]
-    gradients: Float[Tensor, "m k n fan_out"]
-    prior_scale: tuple[float, float]  # of a standard normal weight and bias
-    precision: tuple[float, float]
-
-    def kernel(self) -> Float[Tensor, "m kn kn"]:
-        weight, bias = self.prior_scale
-        k = self.gradients.shape[1]
-        flat = self.gradients.flatten(1, 2)
-        outer = weight**2 * self.inputs @ self.inputs.mT + bias**2
-        return (flat @ flat.mT).mul_(outer.repeat(1, k, k))
-
-    def times(self, direction: Params) -> Float[Tensor, "m n k"]:
-        weight, bias = (s * p**0.5 for s, p in zip(self.prior_scale, self.precision, strict=True))
-        change = weight * self.inputs @ direction[f"{self.name}weight"].mT
-        if bias > 0:
-            change += bias * direction[f"{self.name}bias"].unsqueeze(1)
-        return torch.einsum("mkno,mno->mnk", self.gradients, change)
-
-    def preconditioned_transpose(self, cotangent: Float[Tensor, "m n k"]) -> Params:
-        weight, bias = (s / p**0.5 for s, p in zip(self.prior_scale, self.precision, strict=True))
-        gradient = torch.einsum("mkno,mnk->mno", self.gradients, cotangent)
-        result = {f"{self.name}weight": weight * gradient.mT @ self.inputs}
-        if bias > 0:
-            result[f"{self.name}bias"] = bias * gradient.sum(1)
-        return result
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerwiseJacobian:
-    """J as inputs and output gradients of each linear layer."""
-
-    values: Float[Tensor, "m n k"]
-    factors: list[_Factors]
-
-    def kernel(self) -> Float[Tensor, "m kn kn"]:
-        """Return J Λ⁻¹ Jᵀ."""
-        total = self.factors[0].kernel()
-        for factor in self.factors[1:]:
-            total += factor.kernel()
-        return total
-
-    def times(self, direction: Params) -> Float[Tensor, "m n k"]:
-        """Return J·v."""
-        total = self.factors[0].times(direction)
-        for factor in self.factors[1:]:
-            total += factor.times(direction)
-        return total
-
-    def preconditioned_transpose(self, cotangent: Float[Tensor, "m n k"]) -> Params:
-        """Return Λ⁻¹Jᵀ·u."""
-        result: Params = {}
-        for factor in self.factors:
-            result |= factor.preconditioned_transpose(cotangent)
-        return result
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExplicitJacobian:
-    """J itself, by parameter name, [m, n, k, *shape]."""
-
-    values: Float[Tensor, "m n k"]
-    rows: Params
-    precision: Params
-
-    def kernel(self) -> Float[Tensor, "m kn kn"]:
-        """Return J Λ⁻¹ Jᵀ."""
-        m, n, k = self.values.shape
-        total = self.values.new_zeros(m, k * n, k * n)
-        for name, rows in self.rows.items():
-            white = (rows / self.precision[name].sqrt()).transpose(1, 2).reshape(m, k * n, -1)
-            total += white @ white.mT
-        return total
-
-    def times(self, direction: Params) -> Float[Tensor, "m n k"]:
-        """Return J·v."""
-        parts = [
-            torch.einsum("mnkp,mp->mnk", rows.flatten(3), direction[name].flatten(1))
-            for name, rows in self.rows.items()
-        ]
-        return torch.stack(parts).sum(0)
-
-    def preconditioned_transpose(self, cotangent: Float[Tensor, "m n k"]) -> Params:
-        """Return Λ⁻¹Jᵀ·u."""
-        return {
-            name: torch.einsum("mnk...,mnk->m...", rows, cotangent) / self.precision[name]
-            for name, rows in self.rows.items()
-        }
-
-
-Linear = NTKLinear | StandardLinear
-
-
-def _linear_layers(network: nn.Module) -> dict[str, Linear]:
-    """Return the linear layers by name prefix; none if they do not hold all that is trained."""
-    layers = {
-        f"{name}." if name else "": module
-        for name, module in network.named_modules()
-        if isinstance(module, Linear)
-    }
-    held = {
-        f"{prefix}{name}" for prefix, one in layers.items() for name, _ in one.named_parameters()
-    }
-    trained = {name for name, p in network.named_parameters() if p.requires_grad}
-    return layers if held == trained else {}
-
-
-def _count_calls(network: nn.Module, layers: dict[str, Linear], x: Tensor) -> dict[str, int]:
-    """Return how often each layer is called on [n, features]; another shape counts as two."""
-    calls = dict.fromkeys(layers, 0)
-
-    def count(prefix: str, _: nn.Module, args: tuple[Tensor, ...]) -> None:
-        calls[prefix] += 1 if args[0].shape[:-1] == x.shape[:1] else 2
-
-    handles = [
-        layer.register_forward_pre_hook(partial(count, prefix)) for prefix, layer in layers.items()
-    ]
-    try:
-        with torch.no_grad():
-            network(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
-
-
-def _layerwise(
-    network: nn.Module, layers: dict[str, Linear], params: Params, x: Tensor
-) -> LayerwiseJacobian:
-    def one(member: Params) -> tuple[Tensor, Params, Params]:
-        inputs: Params = {}
-
-        def run(nudges: Params) -> tuple[Tensor, Params]:
-            def nudge(prefix: str, _: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
-                inputs[prefix] = args[0]
-                return output + nudges[prefix]
-
-            handles = [
-                layer.register_forward_hook(partial(nudge, prefix))
-                for prefix, layer in layers.items()
-            ]
-            try:
-                values: Tensor = functional_call(network, member, (x,))
-            finally:
-                for handle in handles:
-                    handle.remove()
-            return values, inputs
-
-        zeros = {p: x.new_zeros(x.shape[0], layer.out_features) for p, layer in layers.items()}
-        values, pull_back, seen = vjp(run, zeros, has_aux=True)  # type: ignore[misc]
-        seeds = torch.eye(values.shape[1], dtype=values.dtype, device=values.device)
-        seeds = seeds.unsqueeze(1).expand(-1, x.shape[0], -1)  # output j of every point at once
-        (gradients,) = vmap(pull_back)(seeds)
-        return values, seen, gradients
-
-    values, inputs, gradients = vmap(one)(params)
-    m = values.shape[0]
-    factors = []
-    for prefix, layer in layers.items():
-        precision = layer.own_prior_precision()
-        factors.append(
-            _Factors(
-                name=prefix,
-                inputs=inputs[prefix].expand(m, -1, -1),
-                gradients=gradients[prefix],
-                prior_scale=(layer.weight_std / layer.in_features**0.5, layer.bias_std),
-                precision=(precision["weight"], precision.get("bias", 1.0)),
-            )
-        )
-    return LayerwiseJacobian(values=values, factors=factors)
-
-
-def _explicit(network: nn.Module, params: Params, x: Tensor) -> ExplicitJacobian:
-    def at_point(member: Params, point: Tensor) -> tuple[Tensor, Tensor]:
-        values: Tensor = functional_call(network, member, (point.unsqueeze(0),))[0]
-        return values, values
-
-    per_point = vmap(jacrev(at_point, has_aux=True), in_dims=(None, 0))
-    rows, values = vmap(per_point, in_dims=(0, None))(params, x)
-    return ExplicitJacobian(values=values, rows=rows, precision=prior_precision(network))
+    return linearise(network, x).at(params)
