@@ -7,3 +7,5 @@ from .methods.ntkgp_param import ntkgp_param as ntkgp_param
 from .methods.randomised_prior import randomised_prior as randomised_prior
 from .trainers.adam import adam as adam
 from .trainers.gauss_newton import gauss_newton as gauss_newton
+from .trainers.held_out import early_stopping as early_stopping
+from .trainers.sgd import sgd as sgd
