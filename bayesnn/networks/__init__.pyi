@@ -1,5 +1,6 @@
 from .activations import Erf as Erf
 from .builders import mlp as mlp
+from .declaration import with_prior as with_prior
 from .description import build as build
 from .description import describe as describe
 from .fourier import FourierFeatures as FourierFeatures
@@ -9,4 +10,5 @@ from .prior import draw_centred_params as draw_centred_params
 from .prior import draw_initial_params as draw_initial_params
 from .prior import prior_mean as prior_mean
 from .prior import prior_precision as prior_precision
-from .prior import readout_names as readout_names
+from .readout import readout_names as readout_names
+from .readout import with_readout as with_readout

@@ -1,64 +1,67 @@
-"""The prior over all parameters of a network: zero-mean, Gaussian, independent.
+"""The prior over all parameters of a network: Gaussian and independent.
 
 Parameters with `requires_grad=False` are constants of the network and have no prior.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
 
 import torch
 from torch import Tensor, nn
 
-from bayesnn.networks.layers import HasPrior, NTKLinear, StandardLinear
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from bayesnn.networks.declaration import declaration, unknown_prior
+from bayesnn.networks.layer_precision import layer_precisions, trainable
 
 
 def prior_precision(network: nn.Module) -> dict[str, Tensor]:
     """Return the diagonal of Λ: one over the prior variance of every trainable parameter.
 
     Λ is 1 in NTK parametrisation, and in_features/weight_std² and 1/bias_std² in standard
-    parametrisation, so that J Λ⁻¹ Jᵀ is the neural tangent kernel in both.
+    parametrisation, so that J Λ⁻¹ Jᵀ is the neural tangent kernel in both. `with_prior` says where
+    the prior of other layers comes from.
 
     Args:
-        network: a module whose trainable parameters all belong to layers with a prior.
+        network: any module whose trainable parameters have a spread, or one that `with_prior` made.
 
     Returns:
         Tensors of the parameters' shapes, dtypes and devices, by the parameters' names.
 
     Raises:
-        ValueError: a trainable parameter belongs to a module that gives no prior for it.
+        ValueError: a trainable parameter starts at a constant, or batch normalisation.
 
     Example:
         >>> from bayesnn.networks import StandardLinear
         >>> prior_precision(StandardLinear(4, 1, weight_std=2.0, bias_std=0.5))
         {'weight': tensor([[1., 1., 1., 1.]]), 'bias': tensor([4.])}
     """
-    values: dict[str, float] = {}
-    for prefix, module in network.named_modules():
-        own = _trainable(module)
-        if not own:
-            continue
-        if not isinstance(module, HasPrior):
-            raise ValueError(_unknown(prefix, module, own))
-        given = module.own_prior_precision()
-        missing = [name for name in own if name not in given]
-        if missing:
-            raise ValueError(_unknown(prefix, module, missing))
-        values |= {_join(prefix, name): given[name] for name in own}
-    return {
-        name: torch.full_like(parameter, values[name], requires_grad=False)
-        for name, parameter in _named_trainable(network)
-    }
+    declared = declaration(network)
+    found: dict[str, Tensor] = {}
+    values = layer_precisions(network) if declared is None else declared.precision
+    for name, parameter in trainable(network):
+        value = values.get(name)
+        if value is None:
+            raise ValueError(unknown_prior(name))
+        if isinstance(value, Tensor):
+            found[name] = value.to(parameter)
+        elif math.isinf(value):
+            raise ValueError(
+                f"network: {name!r} starts at a constant, so its initialisation gives no prior; "
+                "bayesnn.networks.with_prior(network) holds it fixed, and precision= gives it one."
+            )
+        else:
+            found[name] = torch.full_like(parameter, value, requires_grad=False)
+    return found
 
 
 def prior_mean(network: nn.Module) -> dict[str, Tensor]:
-    """Return the mean of the prior of every trainable parameter: 0.
+    """Return the mean of the prior of every trainable parameter.
+
+    It is 0, but for parameters that start at a constant and are trained because the user has given
+    them a precision (`with_prior`): theirs is that constant.
 
     Args:
-        network: a module whose trainable parameters all have a prior.
+        network: any module.
 
     Returns:
         Tensors of the parameters' shapes, dtypes and devices, by the parameters' names.
@@ -68,9 +71,13 @@ def prior_mean(network: nn.Module) -> dict[str, Tensor]:
         >>> prior_mean(NTKLinear(2, 1))
         {'weight': tensor([[0., 0.]]), 'bias': tensor([0.])}
     """
+    declared = declaration(network)
+    means = {} if declared is None else declared.mean
     return {
-        name: torch.zeros_like(parameter, requires_grad=False)
-        for name, parameter in _named_trainable(network)
+        name: means[name].to(parameter)
+        if name in means
+        else torch.zeros_like(parameter, requires_grad=False)
+        for name, parameter in trainable(network)
     }
 
 
@@ -122,57 +129,9 @@ def draw_centred_params(network: nn.Module, *, generator: torch.Generator) -> di
     for name, precision in prior_precision(network).items():
         draw = torch.randn(precision.shape, dtype=torch.float64, generator=generator)
         params[name] = draw.to(precision) / precision.sqrt()
+    for module in network.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.padding_idx is not None:
+            for name, parameter in trainable(network):
+                if parameter is module.weight:  # torch starts the padding at 0 and never trains it
+                    params[name][module.padding_idx] = 0.0
     return params
-
-
-def readout_names(network: nn.Module) -> tuple[str, ...]:
-    """Return the names of the parameters of the last linear layer, in which f is linear.
-
-    Last is meant in the order in which the network registers its layers, which for
-    `torch.nn.Sequential` and `mlp` is the order in which they run.
-
-    Args:
-        network: a module with a trainable `NTKLinear` or `StandardLinear`.
-
-    Returns:
-        The names, as in `network.named_parameters()`.
-
-    Raises:
-        ValueError: there is no such layer.
-
-    Example:
-        >>> from bayesnn.networks import Erf, mlp
-        >>> readout_names(mlp(in_features=1, out_features=1, width=8, depth=1, activation=Erf()))
-        ('2.weight', '2.bias')
-    """
-    last: tuple[str, ...] = ()
-    for prefix, module in network.named_modules():
-        if isinstance(module, NTKLinear | StandardLinear) and _trainable(module):
-            last = tuple(_join(prefix, name) for name in _trainable(module))
-    if not last:
-        raise ValueError(
-            "network: expected a linear read-out layer with a prior, found none; end the network "
-            "with bayesnn.networks.NTKLinear or StandardLinear."
-        )
-    return last
-
-
-def _named_trainable(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, p) for name, p in network.named_parameters() if p.requires_grad)
-
-
-def _trainable(module: nn.Module) -> list[str]:
-    return [name for name, p in module.named_parameters(recurse=False) if p.requires_grad]
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
-
-
-def _unknown(prefix: str, module: object, names: list[str]) -> str:
-    return (
-        f"network: the prior of {', '.join(names)} in module {prefix or 'network'!r} "
-        f"({type(module).__name__}) is unknown; use bayesnn.networks.NTKLinear or StandardLinear "
-        "in its place, give the module a method own_prior_precision(), or freeze its parameters "
-        "with requires_grad_(False)."
-    )

@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from bayesnn.networks import (
     Erf,
@@ -16,7 +15,6 @@ from bayesnn.networks import (
     draw_initial_params,
     mlp,
     prior_precision,
-    readout_names,
 )
 from bayesnn.seeds import seeded_generator
 
@@ -74,29 +72,25 @@ def test_a_users_layer_with_a_prior_is_welcome() -> None:
 
 
 def test_unknown_priors_are_named_with_the_remedy() -> None:
-    net = nn.Sequential(NTKLinear(2, 3), nn.Linear(3, 1))
-    with pytest.raises(ValueError, match=r"weight, bias in module '1' \(Linear\).*NTKLinear"):
+    net = nn.Sequential(NTKLinear(2, 3), Offset())
+    with pytest.raises(ValueError, match=r"prior of '1.offset' is unknown.*with_prior.*freeze it"):
         prior_precision(net)
+    scaled = nn.Sequential(NTKLinear(2, 3), nn.LayerNorm(3))
+    with pytest.raises(ValueError, match=r"'1.weight' starts at a constant.*with_prior"):
+        prior_precision(scaled)
+
+
+class Offset(nn.Module):
+    """A raw parameter that starts at a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.full((3,), 2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.offset
 
 
 def test_frozen_parameters_have_no_prior() -> None:
     net = nn.Sequential(nn.Linear(2, 3).requires_grad_(requires_grad=False), NTKLinear(3, 1))
     assert set(prior_precision(net)) == {"1.weight", "1.bias"}
-
-
-@pytest.mark.parametrize("linear", [NTKLinear, StandardLinear])
-def test_the_network_is_linear_in_its_readout(linear: type[NTKLinear | StandardLinear]) -> None:
-    net = mlp(
-        in_features=2, out_features=1, width=8, depth=2, activation=nn.Tanh(), linear=linear
-    ).double()
-    x = torch.randn(5, 2, dtype=torch.float64, generator=seeded_generator(1))
-    params = draw_initial_params(net, generator=seeded_generator(0))
-    doubled = params | {name: 2 * params[name] for name in readout_names(net)}
-    torch.testing.assert_close(
-        functional_call(net, doubled, (x,)), 2 * functional_call(net, params, (x,))
-    )
-
-
-def test_a_network_without_linear_layers_has_no_readout() -> None:
-    with pytest.raises(ValueError, match="read-out"):
-        readout_names(nn.Sequential(Erf()))
