@@ -101,9 +101,8 @@ def check_covariance_fits(m: int, n: int, k: int, itemsize: int, budget: int) ->
     needed = k * n * n * (8 + 2 * itemsize) + 3 * m * n * k * itemsize
     if needed > budget:
         raise ValueError(
-            f"covariance: {n} points and {k} outputs need {needed / 2**20:,.0f} MiB, more than the "
-            f"memory budget of {budget / 2**20:,.0f} MiB; ask for fewer points, or raise "
-            "memory_budget."
+            f"covariance: {n} points or more and {k} outputs need {needed:,} bytes, the memory "
+            f"budget is {budget:,}; ask for fewer points, or raise memory_budget."
         )
 
 
