@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -11,16 +13,22 @@ from torch import Tensor, nn
 
 from bayesnn.networks import prior_precision
 from bayesnn.seeds import seeded_generator
+from ensembles.checkpoint import Checkpoint, OpenCheckpoint, checkpoint_at, digest
+from ensembles.chunks import train_in_chunks
 from ensembles.evaluation import over_members, shift_values
 from ensembles.losses import Loss, SquaredError
 from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
+from ensembles.progress import Callback, progress_bar
 from ensembles.trainers.adam import Adam
 from ensembles.trainers.gauss_newton import GaussNewton
+from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, Trainer, TrainingProblem
 
 CPU_BUDGET = 2**27  # stacked members that fit the cache train several times faster
 DEVICE_BUDGET = 2**33
 SECOND_ORDER_ROWS = 512  # points times outputs up to which the second-order trainer is used
+
+Part = tuple[Shift, Trained, Tensor]  # a chunk: its fixed function, and which members are finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +61,12 @@ def fit_members(
     loss: Loss,
     seed: int,
     row_weight: Float[Tensor, " n"] | None = None,
+    callback: Callback | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    memory_budget: int | None = None,
+    verbose: bool = False,
 ) -> FittedMembers:
-    """Draw and train the members, in chunks that fit the trainer's memory budget.
+    """Draw and train the members, in chunks that fit a memory budget.
 
     Args:
         network: in evaluation mode, on x's device and of x's dtype.
@@ -66,33 +78,69 @@ def fit_members(
         loss: of one datum, in the network's units.
         seed: member i depends on it and on i alone.
         row_weight: what multiplies the loss of each datum, positive; None for 1.
+        callback: hears of every step, a `Progress`; where it returns True the members that it
+            was told of stay as they are, and the next ones are trained.
+        checkpoint: a folder, or `checkpoint_at(...)`. A fit that was interrupted and is called
+            again goes on from there, and ends bit for bit as if it had not been; one that was
+            finished is read. Nothing is deleted in the end.
+        memory_budget: bytes that members trained at once may take; None for the trainer's, or
+            what suits the device. Where memory runs out nevertheless the chunks are halved.
+        verbose: whether to draw a progress bar on stderr, if that is a terminal.
 
     Returns:
         The members that hold finite numbers; a warning names the others.
 
     Raises:
         FloatingPointError: every member diverged.
+        ValueError: the checkpoint is damaged, or belongs to another fit.
+        torch.OutOfMemoryError: not even one member fits.
     """
     n_params = sum(value.numel() for value in prior_precision(network).values())
-    trainer = trainer or default_trainer(x.shape[0], y.shape[1])
+    trainer = trainer or default_trainer(x.shape[0], y.shape[1], loss)
     each = trainer.bytes_per_member(n_params, y.shape[0], y.shape[1], x.element_size())
-    budget = trainer.memory_budget or (CPU_BUDGET if x.device.type == "cpu" else DEVICE_BUDGET)
-    size = max(1, budget // each)
-    chunks = []
-    for first in range(0, n_members, size):
-        numbers = range(first, min(first + size, n_members))
-        problem = training_problem(
+    budget = memory_budget or trainer.memory_budget
+    budget = budget or (CPU_BUDGET if x.device.type == "cpu" else DEVICE_BUDGET)
+    kept = None
+    if checkpoint is not None:
+        where = checkpoint if isinstance(checkpoint, Checkpoint) else checkpoint_at(checkpoint)
+        kept = OpenCheckpoint(
+            where,
+            {
+                "network": _network_digest(network),
+                "X": digest(x), "y": digest(y), "sample weights": digest(row_weight),
+                "method": digest(method), "trainer": digest(trainer), "loss": digest(loss),
+                "number of members": digest(n_members), "seed": digest(seed),
+                "device": digest(x.device.type),
+            },
+        )  # fmt: skip
+
+    def problem_of(numbers: range) -> TrainingProblem:
+        return training_problem(
             network, x, y, method=method, numbers=numbers, loss=loss, seed=seed,
             row_weight=row_weight,
         )  # fmt: skip
-        trained = trainer.train(problem, seed=seed)
-        chunks.append((problem.shift, trained, _finite(problem, trained.params)))
-    return _gather(chunks)
+
+    def train(numbers: range, monitor: Monitor) -> tuple[Trained, Part]:
+        problem = problem_of(numbers)
+        trained = trainer.train(problem, seed=seed, monitor=monitor)
+        return trained, _part(problem, trained)
+
+    with progress_bar(shown=verbose) as draw:
+        parts = train_in_chunks(
+            train,
+            lambda numbers, trained: _part(problem_of(numbers), trained),
+            n_members=n_members,
+            at_once=budget // each,
+            device=x.device,
+            tell=[draw] if callback is None else [draw, callback],
+            checkpoint=kept,
+        )
+    return _gather(parts)
 
 
-def default_trainer(n_points: int, n_outputs: int) -> Trainer:
-    """Return Gauss–Newton for up to 512 points times outputs, and Adam for more."""
-    if n_points * n_outputs <= SECOND_ORDER_ROWS:
+def default_trainer(n_points: int, n_outputs: int, loss: Loss) -> Trainer:
+    """Return Gauss–Newton for squares of up to 512 points times outputs, else Adam."""
+    if n_points * n_outputs <= SECOND_ORDER_ROWS and isinstance(loss, SquaredError):
         return GaussNewton()
     batch_size = 256 if n_points < 20_000 else 1024
     return Adam(steps=max(2000, min(20 * n_points // batch_size, 5000)), batch_size=batch_size)
@@ -141,7 +189,11 @@ def training_problem(
         *(draw_member(method, network, y, seed=seed, number=i) for i in numbers), strict=True
     )
     start = _stack([draw.start for draw in draws])
-    shift = {name: _stack([draw.shift[name] for draw in draws]) for name in draws[0].shift}
+    shift = {
+        # θ₀ is in both for many methods: it is held once
+        name: start if params is draws[0].start else _stack([draw.shift[name] for draw in draws])
+        for name, params in draws[0].shift.items()
+    }
     targets = y.expand(len(numbers), -1, -1)
     fixed = shift_values(method, network, shift, x)
     if isinstance(loss, SquaredError):
@@ -177,7 +229,20 @@ def _finite(problem: TrainingProblem, params: Params) -> Bool[Tensor, " m"]:
     return torch.stack(each).all(0)
 
 
-def _gather(chunks: list[tuple[Shift, Trained, Tensor]]) -> FittedMembers:
+def _part(problem: TrainingProblem, trained: Trained) -> Part:
+    return problem.shift, trained, _finite(problem, trained.params)
+
+
+def _network_digest(network: nn.Module) -> str:
+    """Return a digest of what members take from the network: all but its trained values."""
+    params = dict(network.named_parameters())
+    frozen = {name: value for name, value in params.items() if not value.requires_grad}
+    held = [dict(network.named_buffers()), frozen, prior_precision(network)]
+    described = re.sub(r" at 0x[0-9a-f]+", "", repr(network))  # addresses change from run to run
+    return digest([described, str(type(network)), *held])
+
+
+def _gather(chunks: list[Part]) -> FittedMembers:
     finite = torch.cat([good for *_, good in chunks])
     failed = [i for i, good in enumerate(finite.tolist()) if not good]
     if len(failed) == len(finite):

@@ -1,0 +1,127 @@
+"""Members trained chunk by chunk, as many at once as fit, each chunk watched and kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ensembles.checkpoint import OpenCheckpoint
+from ensembles.progress import Callback, Progress
+from ensembles.trainers.monitor import Monitor, State
+from ensembles.trainers.problem import Trained
+
+Chunk = TypeVar("Chunk")
+
+
+def train_in_chunks(
+    train: Callable[[range, Monitor], tuple[Trained, Chunk]],
+    read: Callable[[range, Trained], Chunk],
+    *,
+    n_members: int,
+    at_once: int,
+    device: torch.device,
+    tell: Sequence[Callback],
+    checkpoint: OpenCheckpoint | None,
+) -> list[Chunk]:
+    """Train members 0 … n_members − 1, in chunks that are halved where memory runs out.
+
+    Args:
+        train: trains the members of a range under a monitor, and makes a result of them.
+        read: makes the same result of members that are already trained.
+        n_members: number of members.
+        at_once: members that should fit.
+        device: where they are trained.
+        tell: who hears of every step, and may stop the chunk's training by returning True.
+        checkpoint: where chunks and the state in between are kept; None for nowhere.
+
+    Returns:
+        The results of all chunks, in the members' order.
+
+    Raises:
+        torch.OutOfMemoryError: not even one member fits.
+    """
+    # of one size: 11 members where 10 fit are 6 and 5
+    size = _even(n_members, at_once)
+    finished = () if checkpoint is None else checkpoint.finished()
+    if finished:
+        size = len(finished[-1])  # it may have been halved
+    kept = {numbers.start: numbers for numbers in finished}
+    results: list[Chunk] = []
+    first, warned = 0, False
+    while first < n_members:
+        if checkpoint is not None and first in kept:
+            numbers = kept[first]
+            results.append(read(numbers, checkpoint.trained(numbers, device)))
+            first = numbers.stop
+            continue
+        numbers = range(first, min([first + size, n_members, *(s for s in kept if s > first)]))
+        left = None if checkpoint is None else checkpoint.running(first)
+        if left is not None and not warned:
+            numbers = left
+            size = len(left)
+        try:
+            watch = _Watch(numbers, n_members, device, tell, checkpoint)
+            trained, result = train(numbers, watch)
+        except torch.OutOfMemoryError as error:
+            if len(numbers) == 1:
+                error.add_note("One member alone does not fit: lower the batch size or the width.")
+                raise
+            size = len(numbers) // 2
+            if not warned:
+                warnings.warn(
+                    f"training: {len(numbers)} members at once do not fit the memory; going on "
+                    "with smaller chunks. Set memory_budget to start with fewer.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            warned = True
+            continue  # outside of this handler, which holds on to the memory
+        if checkpoint is not None:
+            checkpoint.finish(numbers, trained)
+        results.append(result)
+        first = numbers.stop
+    return results
+
+
+def _even(n: int, at_once: int) -> int:
+    n_chunks = -(-n // max(1, at_once))
+    return -(-n // n_chunks)
+
+
+class _Watch:
+    """The monitor of one chunk."""
+
+    def __init__(
+        self,
+        numbers: range,
+        n_members: int,
+        device: torch.device,
+        tell: Sequence[Callback],
+        checkpoint: OpenCheckpoint | None,
+    ) -> None:
+        self._numbers, self._members, self._n_members = numbers, tuple(numbers), n_members
+        self._device, self._tell, self._checkpoint = device, tell, checkpoint
+
+    def resume(self) -> State | None:
+        """Return the state that an interrupted fit has left."""
+        if self._checkpoint is None:
+            return None
+        return self._checkpoint.state(self._numbers, self._device)
+
+    def after_step(self, step: int, total: int, losses: Tensor, state: Callable[[], State]) -> bool:
+        """Keep the state if it is time to, and tell of the step.
+
+        Returns:
+            Whether somebody asks to stop.
+        """
+        if self._checkpoint is not None:
+            self._checkpoint.save(self._numbers, state)
+        progress = Progress(
+            members=self._members, n_members=self._n_members, step=step, total=total, losses=losses
+        )
+        answers = [tell(progress) for tell in self._tell]  # all of them hear of it
+        return any(answers)
