@@ -24,6 +24,7 @@ def default_network(
     noise_std: Float[Tensor, " t"] | None,
     seed: int,
     row_weight: Float[Tensor, " n"] | None = None,
+    width: int | None = None,
     weight_stds: tuple[float, ...] = WEIGHT_STDS,
     bias_std: float = BIAS_STD,
 ) -> nn.Module:
@@ -39,6 +40,7 @@ def default_network(
         noise_std: σ in y's units, where it is known.
         seed: of the network's own parameters and of the evidence.
         row_weight: weights of the rows; None for 1.
+        width: units of a hidden layer; None for 256 on small data and 128 on larger.
         weight_stds: the candidates.
         bias_std: of all layers.
 
@@ -50,7 +52,7 @@ def default_network(
         network: nn.Module = mlp(
             in_features=x.shape[1],
             out_features=out_features,
-            width=256 if x.shape[0] <= SMALL_DATA else 128,
+            width=width or (256 if x.shape[0] <= SMALL_DATA else 128),
             depth=2,
             activation=Erf(),
             weight_std=weight_std,

@@ -98,8 +98,8 @@ def check_points(X: NDArray[Any], shape: tuple[int, ...]) -> None:
         )
 
 
-def check_network(network: nn.Module, inputs: Tensor, n_outputs: int) -> None:
-    """Raise ValueError unless the network has a prior and fits X and y."""
+def check_network(network: nn.Module, method: Method, inputs: Tensor, n_outputs: int) -> None:
+    """Raise ValueError unless the network has a prior, fits X and y, and the method can draw it."""
     prior_precision(network)
     shape = tuple(inputs.shape[1:])
     try:
@@ -119,8 +119,4 @@ def check_network(network: nn.Module, inputs: Tensor, n_outputs: int) -> None:
             f"network: expected outputs of shape (n, {n_outputs}) for this y, got "
             f"{('n', *found[1:])}; build it with out_features={n_outputs}."
         )
-
-
-def check_draw(method: Method, network: nn.Module) -> None:
-    """Raise ValueError where a method cannot draw members of a network, for want of a read-out."""
-    method.draw(network, generator=seeded_generator(0))
+    method.draw(network, generator=seeded_generator(0))  # refuses what lacks a read-out

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -52,3 +53,46 @@ class SquaredError:
         """Return half the weighted squared residual of each datum."""
         residual = self.output_weight.to(values) * (targets - values)
         return 0.5 * (residual**2).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianError:
+    """½ Σ_k ((y_k − f̃_k)²/v_k + log v_k): the Gaussian's, with a variance that is an output too.
+
+    Attributes:
+        noise_std: σ of each target, about which v varies.
+        scale: log v = log σ² + B·tanh(scale·a/B), with a the output for v.
+        bound: B.
+    """
+
+    noise_std: Float[Tensor, " k"]
+    scale: float
+    bound: float
+    pull: ClassVar[float] = 1.0
+
+    def log_variance(self, values: Float[Tensor, "*m n o"]) -> Float[Tensor, "*m n k"]:
+        """Return log v of each target, from the second half of the outputs."""
+        k = self.noise_std.shape[0]
+        change = self.bound * torch.tanh(self.scale / self.bound * values[..., k:])
+        return change + 2 * self.noise_std.log().to(values)
+
+    def __call__(
+        self, values: Float[Tensor, "*m n o"], targets: Float[Tensor, "*m n k"]
+    ) -> Float[Tensor, "*m n"]:
+        """Return the loss of each datum; the outputs are the k means, then the k for variances."""
+        log_variance = self.log_variance(values)
+        residual = targets - values[..., : self.noise_std.shape[0]]
+        return 0.5 * (residual**2 * (-log_variance).exp() + log_variance).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy:
+    """log Σ_c exp f̃_c − Σ_c y_c f̃_c: the categorical's, for one-hot y."""
+
+    pull: ClassVar[float] = 1.0
+
+    def __call__(
+        self, values: Float[Tensor, "*m n c"], targets: Float[Tensor, "*m n c"]
+    ) -> Float[Tensor, "*m n"]:
+        """Return the loss of each datum."""
+        return values.logsumexp(-1) - (targets * values).sum(-1)

@@ -1,1 +1,2 @@
+from .classifier import EnsembleClassifier as EnsembleClassifier
 from .regressor import EnsembleRegressor as EnsembleRegressor

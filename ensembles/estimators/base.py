@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count
+from bayesnn.networks import with_prior
 from ensembles.batches import InputCheck, batches
 from ensembles.fit import fit_members
 from ensembles.inputs import (
-    check_draw,
     check_kind,
     check_points,
     given_weights,
@@ -25,6 +25,8 @@ from ensembles.inputs import (
     training_device,
     whole_seed,
 )
+from ensembles.likelihoods.training import first_order_trainer
+from ensembles.losses import Loss, SquaredError
 from ensembles.methods.ntkgp_param import ntkgp_param
 from ensembles.methods.protocol import Method
 from ensembles.prediction import EnsembleFunction
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import ArrayLike, NDArray
-
-    from ensembles.losses import Loss
 
 DTYPES = [np.float64, np.float32]
 
@@ -91,6 +91,7 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
             check_count(self.memory_budget, "memory_budget")
         check_kind(self.method, Method, "method", "ntkgp_param()")
         check_kind(self.trainer, Trainer, "trainer", "adam()")
+        self.method_ = ntkgp_param() if self.method is None else self.method
         check_kind(self.network, nn.Module, "network", "bayesnn.networks.mlp(...)")
         seed = whole_seed(self.random_state)
         device = training_device(self.device, X)
@@ -120,12 +121,10 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
 
     def _prepared(self, network: nn.Module, like: Tensor) -> nn.Module:
         """Return a copy with the user's prior and read-out, ready for functional calls."""
-        network = copy.deepcopy(network)
-        if self.prior_precision is not None or self.readout is not None:
-            networks: Any = importlib.import_module("bayesnn.networks")
-            network = networks.with_prior(
-                network, precision=self.prior_precision, readout=self.readout
-            )
+        if self.prior_precision is None and self.readout is None:
+            network = copy.deepcopy(network)
+        else:
+            network = with_prior(network, precision=self.prior_precision, readout=self.readout)
         return network.to(device=like.device, dtype=like.dtype).eval()
 
     def _fit_members(
@@ -139,25 +138,30 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
         checkpoint: str | os.PathLike[str] | None,
     ) -> None:
         """Draw and train the members, and keep what prediction needs."""
-        self.method_ = ntkgp_param() if self.method is None else self.method
-        check_draw(self.method_, self.network_)
         given = {
             "callback": callback,
             "checkpoint": checkpoint,
             "memory_budget": self.memory_budget,
             "verbose": self.verbose or None,
         }
-        extras: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+        known = inspect.signature(fit_members).parameters
+        extras: dict[str, Any] = {k: v for k, v in given.items() if v is not None and k in known}
         fitted = fit_members(
-            self.network_, inputs, targets, method=self.method_, trainer=self.trainer,
-            n_members=self.n_members, loss=loss, seed=data.seed, row_weight=data.row_weight,
-            **extras,
+            self.network_, inputs, targets, method=self.method_,
+            trainer=self._trainer(loss, len(inputs)), n_members=self.n_members, loss=loss,
+            seed=data.seed, row_weight=data.row_weight, **extras,
         )  # fmt: skip
         self.params_ = fitted.params
         self.shift_params_ = fitted.shift
         self.members_ = fitted.members
         self.converged_ = fitted.converged
         self.n_iter_ = fitted.n_steps
+
+    def _trainer(self, loss: Loss, n_points: int) -> Trainer | None:
+        """Return the user's trainer, or one for losses other than squares; None: by size."""
+        if self.trainer is not None or isinstance(loss, SquaredError):
+            return self.trainer
+        return first_order_trainer(n_points)
 
     def _member_chunks(self, X: Any) -> Iterator[Tensor]:
         """Return an iterator over f̃ of all members at some points after others, [m, points, k].

@@ -166,7 +166,7 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
                 row_weight=data.row_weight,
             )  # fmt: skip
         self.network_ = self._prepared(network, inputs)
-        check_network(self.network_, inputs, n_outputs)
+        check_network(self.network_, self.method_, inputs, n_outputs)
         if noise is None:
             noise = fit_noise(
                 self.network_, inputs, targets, seed=data.seed, row_weight=data.row_weight

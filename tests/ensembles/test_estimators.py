@@ -24,6 +24,19 @@ def _small(**settings: Any) -> nn.Module:
     return mlp(**(defaults | settings))
 
 
+class _Mystery(nn.Module):
+    """A network with a parameter that nobody gives a prior."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = NTKLinear(2, 1)
+        self.shift = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.linear(x) + self.shift
+        return y
+
+
 def _data(n: int = 12) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, 2))
@@ -189,7 +202,7 @@ def test_a_member_that_diverges_is_named_and_spoils_no_other(trainer: object) ->
         ({"n_members": 0}, "n_members"),
         ({"network": _small(in_features=3)}, "in_features=2"),
         ({"network": _small(out_features=2)}, "out_features=1"),
-        ({"network": nn.Linear(2, 1)}, "NTKLinear"),
+        ({"network": _Mystery()}, "the prior of 'shift' is unknown"),
         ({"device": "nowhere"}, "device"),
         ({"random_state": -1}, "random_state"),
     ],
