@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
 from ensembles.memory import bytes_per_point, slices_within
 from ensembles.methods.protocol import Method, Params, Shift
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ensembles.side_by_side import over_members as over_members
 
 # bytes of activations at a time, unless the user says otherwise
 CPU_CHUNK = 2**26  # what fits the cache is faster too
@@ -46,7 +41,10 @@ def shift_values(
             return result
 
         return over_members(
-            one, _members(any_set, m), {k: _members(v, m) for k, v in shift.items()}
+            one,
+            _members(any_set, m),
+            {k: _members(v, m) for k, v in shift.items()},
+            network=network,
         )
 
     n_members = len(next(iter(any_set.values())))
@@ -68,18 +66,7 @@ def member_values(
         added = method.shift(network, fixed, x) if fixed else None
         return value if added is None else value + added
 
-    return over_members(one, params, shift)
-
-
-def over_members(
-    function: Callable[[Params, Shift], Tensor], params: Params, shift: Shift
-) -> Tensor:
-    """Return a function of one member's parameters for all members, along dimension 0."""
-    if not shift:
-        result: Tensor = vmap(lambda p: function(p, {}))(params)
-    else:
-        result = vmap(function)(params, shift)
-    return result
+    return over_members(one, params, shift, network=network)
 
 
 def _members(params: Params, which: slice) -> Params:

@@ -18,6 +18,7 @@ from ensembles.chunks import train_in_chunks
 from ensembles.evaluation import over_members, shift_values
 from ensembles.losses import Loss, SquaredError
 from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
+from ensembles.preparation import prepared
 from ensembles.progress import Callback, progress_bar
 from ensembles.trainers.adam import Adam
 from ensembles.trainers.gauss_newton import GaussNewton
@@ -92,9 +93,11 @@ def fit_members(
 
     Raises:
         FloatingPointError: every member diverged.
-        ValueError: the checkpoint is damaged, or belongs to another fit.
+        ValueError: the checkpoint is damaged, or belongs to another fit; the network has no
+            prior, no linear read-out where the method needs one, or is random.
         torch.OutOfMemoryError: not even one member fits.
     """
+    network = prepared(network, method, x)
     n_params = sum(value.numel() for value in prior_precision(network).values())
     trainer = trainer or default_trainer(x.shape[0], y.shape[1], loss)
     each = trainer.bytes_per_member(n_params, y.shape[0], y.shape[1], x.element_size())
@@ -223,7 +226,10 @@ def _finite(problem: TrainingProblem, params: Params) -> Bool[Tensor, " m"]:
     x = problem.inputs[:1000]
     with torch.no_grad():
         values = over_members(
-            lambda p, s: problem.value(problem.network, p, s, x), params, problem.shift
+            lambda p, s: problem.value(problem.network, p, s, x),
+            params,
+            problem.shift,
+            network=problem.network,
         )
     each = [value.flatten(1).isfinite().all(1) for value in (values, *params.values())]
     return torch.stack(each).all(0)

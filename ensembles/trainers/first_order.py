@@ -232,6 +232,7 @@ def member_losses(
         lambda member, shift: problem.value(problem.network, member, shift, x),
         params,
         problem.shift,
+        network=problem.network,
     )
     values = values.to(next(iter(params.values())))  # a lower precision ends here
     each = problem.loss(values if offset is None else values + offset, targets)
