@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bayesnn.networks.attention import use_plain_attention
 from bayesnn.networks.layer_precision import layer_precisions, names_below, trainable
 
 Precision = float | Tensor
@@ -51,7 +52,8 @@ def with_prior(
     The mean is 0. Parameters that start at a constant (scales and shifts of LayerNorm and
     GroupNorm, the slope of PReLU, biases of attention) have no spread: the copy holds them fixed,
     unless `precision` names them; then the mean is the constant. Parameters that are shared by
-    several layers have the prior of the first.
+    several layers have the prior of the first. Attention runs by plain matrix products, which have
+    all derivatives.
 
     Args:
         network: any module without batch normalisation. It may carry a prior already, which holds
@@ -78,6 +80,7 @@ def with_prior(
     """
     layer_precisions(network)  # refuses what can have no prior, and sometimes no copy
     network = copy.deepcopy(network).eval()
+    use_plain_attention(network)
     earlier = declaration(network) or Declaration(precision={}, mean={}, held=(), readout=None)
     given = _given(network, precision or {})
     if readout is not None and not names_below(network, readout):
@@ -106,8 +109,14 @@ def with_prior(
         held=tuple(sorted(held)),
         readout=earlier.readout if readout is None else readout,
     )
-    setattr(network, _ATTRIBUTE, declared)
+    declare(network, declared)
     return network
+
+
+def declare(network: nn.Module, declared: Declaration) -> None:
+    """Let a network carry a declaration, and hold fixed the parameters that it holds."""
+    _set_trained(network, declared.held, trained=False)
+    setattr(network, _ATTRIBUTE, declared)
 
 
 def declaration(network: nn.Module) -> Declaration | None:
