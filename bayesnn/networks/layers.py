@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from bayesnn.checks import check_count, check_positive
 
+FEW = 64  # points of which no layer's weights are scaled: traces of few points hold for more
+
 
 @runtime_checkable
 class HasPrior(Protocol):
@@ -78,10 +80,29 @@ class NTKLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out"]:
         """Return the layer's output, [..., out_features]."""
+        y = self._scaled_product(x)
+        return y if self.bias is None else torch.add(y, self.bias, alpha=self.bias_std)
+
+    def _scaled_product(
+        self, x: Float[Tensor, "*batch in_features"]
+    ) -> Float[Tensor, "*batch out"]:
+        """Return weight_std/√in_features · x Wᵀ, the factor applied to the smallest of the three.
+
+        Where the sizes are symbols, under torch.export, it is the result.
+        """
         scale = self.weight_std / math.sqrt(self.in_features)
         # not `*`, whose derivative in forward mode takes several times as long for numbers
-        y: Tensor = torch.ops.aten.mul.Scalar(nn.functional.linear(x, self.weight), scale)
-        return y if self.bias is None else torch.add(y, self.bias, alpha=self.bias_std)
+        times = torch.ops.aten.mul.Scalar
+        y: Tensor
+        if torch.compiler.is_compiling():
+            y = times(nn.functional.linear(x, self.weight), scale)
+        elif x.numel() > self.in_features * max(FEW, self.in_features, self.out_features):
+            y = nn.functional.linear(x, times(self.weight, scale))
+        elif self.in_features < self.out_features:
+            y = nn.functional.linear(times(x, scale), self.weight)
+        else:
+            y = times(nn.functional.linear(x, self.weight), scale)
+        return y
 
     def extra_repr(self) -> str:
         """Return the settings for `repr`."""
