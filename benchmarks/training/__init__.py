@@ -1,0 +1,1 @@
+"""The parts of benchmarks/ensemble_training.py, one question a file."""
