@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +34,12 @@ from ensembles.trainers.problem import Trainer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import ArrayLike, NDArray
+
+    from ensembles.checkpoint import Checkpoint
+    from ensembles.progress import Callback
 
 DTYPES = [np.float64, np.float32]
 
@@ -134,22 +136,15 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
         *,
         loss: Loss,
         data: FitData,
-        callback: Callable[[Any], Any] | None,
-        checkpoint: str | os.PathLike[str] | None,
+        callback: Callback | None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None,
     ) -> None:
         """Draw and train the members, and keep what prediction needs."""
-        given = {
-            "callback": callback,
-            "checkpoint": checkpoint,
-            "memory_budget": self.memory_budget,
-            "verbose": self.verbose or None,
-        }
-        known = inspect.signature(fit_members).parameters
-        extras: dict[str, Any] = {k: v for k, v in given.items() if v is not None and k in known}
         fitted = fit_members(
             self.network_, inputs, targets, method=self.method_,
             trainer=self._trainer(loss, len(inputs)), n_members=self.n_members, loss=loss,
-            seed=data.seed, row_weight=data.row_weight, **extras,
+            seed=data.seed, row_weight=data.row_weight, callback=callback, checkpoint=checkpoint,
+            memory_budget=self.memory_budget, verbose=self.verbose,
         )  # fmt: skip
         self.params_ = fitted.params
         self.shift_params_ = fitted.shift

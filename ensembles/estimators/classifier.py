@@ -27,13 +27,15 @@ from ensembles.temperature import fit_temperature, held_out_rows
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
+    from ensembles.checkpoint import Checkpoint
     from ensembles.estimators.base import FitData
     from ensembles.losses import Loss
     from ensembles.methods.protocol import Method
+    from ensembles.progress import Callback
     from ensembles.trainers.problem import Trainer
 
 WIDTH = 128  # of the default network
@@ -135,8 +137,8 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         y: ArrayLike | Tensor,
         sample_weight: ArrayLike | Tensor | None = None,
         *,
-        callback: Callable[[Any], Any] | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     ) -> EnsembleClassifier:
         """Draw and train the members, and fit the temperature.
 
@@ -146,8 +148,10 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
             y: classes, [n], of any type of label that can be sorted.
             sample_weight: what multiplies the loss of each row (for `one_hot_regression()`, a row
                 of weight w has noise of variance σ²/w); rows of weight 0 are left out. None for 1.
-            callback: called during training, see `ensembles.fit`.
-            checkpoint: file that training writes to, and goes on from.
+            callback: hears of every step, a `Progress`; where it returns True the members that it
+                was told of stay as they are, and the next ones are trained.
+            checkpoint: a folder, or `checkpoint_at(...)`: a fit that was interrupted and is called
+                again goes on from there, and ends as if it had not been.
 
         Returns:
             The fitted estimator.
@@ -276,7 +280,7 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
             self.network_, inputs[kept], self.likelihood_.targets(one_hot[kept]),
             method=self.method_, trainer=self._trainer(loss, int(kept.sum())),
             n_members=min(self.n_members, TEMPERATURE_MEMBERS), loss=loss, seed=data.seed,
-            row_weight=None if weight is None else weight[kept],
+            row_weight=None if weight is None else weight[kept], memory_budget=self.memory_budget,
         )  # fmt: skip
         function = EnsembleFunction(
             network=self.network_,

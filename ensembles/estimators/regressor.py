@@ -22,12 +22,14 @@ from ensembles.standardizer import fit_standardizer, identity_standardizer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
 
+    from ensembles.checkpoint import Checkpoint
     from ensembles.methods.protocol import Method
+    from ensembles.progress import Callback
     from ensembles.trainers.problem import Trainer
 
 
@@ -119,8 +121,8 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         y: ArrayLike | Tensor,
         sample_weight: ArrayLike | Tensor | None = None,
         *,
-        callback: Callable[[Any], Any] | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     ) -> EnsembleRegressor:
         """Draw and train the members.
 
@@ -130,8 +132,10 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
             y: targets, [n] or [n, outputs].
             sample_weight: a row of weight w has noise of variance σ²/w, and perturbed targets
                 scatter so; rows of weight 0 are left out. None for 1.
-            callback: called during training, see `ensembles.fit`.
-            checkpoint: file that training writes to, and goes on from.
+            callback: hears of every step, a `Progress`; where it returns True the members that it
+                was told of stay as they are, and the next ones are trained.
+            checkpoint: a folder, or `checkpoint_at(...)`: a fit that was interrupted and is called
+                again goes on from there, and ends as if it had not been.
 
         Returns:
             The fitted estimator.
