@@ -58,6 +58,14 @@ class RegressionSummary:
         noise = self._variance(self.likelihood.noise_variance(values, noise_std))
         return Moments(mean=mean, epistemic=epistemic, noise=noise.expand(mean.shape))
 
+    def mean_and_std(
+        self, values: Float[Tensor, "m n o"]
+    ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
+        """Return the mean and the standard deviation of y, of two members or more."""
+        moments = self.moments(values)
+        assert moments.epistemic is not None
+        return moments.mean, (moments.epistemic + moments.noise).sqrt()
+
     def _variance(self, variance: Tensor) -> Tensor:
         """Return a variance in y's units."""
         return (variance.double() * self.units.y_scale**2).to(variance.dtype)

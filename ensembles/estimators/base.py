@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count
@@ -18,6 +18,7 @@ from ensembles.batches import InputCheck, batches
 from ensembles.fit import fit_members
 from ensembles.inputs import (
     check_kind,
+    check_network,
     check_points,
     given_weights,
     to_numpy,
@@ -29,17 +30,21 @@ from ensembles.losses import Loss, SquaredError
 from ensembles.methods.ntkgp_param import ntkgp_param
 from ensembles.methods.protocol import Method
 from ensembles.prediction import EnsembleFunction
+from ensembles.preparation import prepared
 from ensembles.standardizer import Standardizer
 from ensembles.trainers.problem import Trainer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import ArrayLike, NDArray
+    from torch.export import ExportedProgram
 
     from ensembles.checkpoint import Checkpoint
     from ensembles.progress import Callback
+
+Estimator = TypeVar("Estimator", bound="EnsembleBase")
 
 DTYPES = [np.float64, np.float32]
 
@@ -79,6 +84,53 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
     verbose: bool
 
     standardizer_: Standardizer
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted ensemble to a file that runs no code when it is read.
+
+        Args:
+            path: the file to be written or replaced.
+
+        Raises:
+            ValueError: the path cannot be written, or the method, the likelihood or the class
+                labels are nothing that files can hold.
+
+        Example:
+            >>> import tempfile
+            >>> from bayesnn.networks import NTKLinear
+            >>> from ensembles import EnsembleRegressor
+            >>> model = EnsembleRegressor(NTKLinear(1, 1), noise_std=0.1, random_state=0)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     model.fit([[0.0], [1.0], [2.0]], [0.0, 1.1, 1.9]).save(f"{folder}/line")
+            ...     loaded = EnsembleRegressor.load(f"{folder}/line")
+            >>> bool(loaded.predict([[1.5]]) == model.predict([[1.5]]))
+            True
+        """
+        from ensembles.store import save_ensemble
+
+        check_is_fitted(self)
+        save_ensemble(self, path)
+
+    @classmethod
+    def load(
+        cls: type[Estimator], path: str | os.PathLike[str], network: nn.Module | None = None
+    ) -> Estimator:
+        """Read a fitted ensemble.
+
+        Args:
+            path: a file that `save` has written.
+            network: the network, where it is made of modules that the file cannot describe.
+
+        Returns:
+            The fitted estimator, on the CPU.
+
+        Raises:
+            ValueError: a file that is missing, damaged, foreign, of another version or another
+                estimator, or a network that does not fit it.
+        """
+        from ensembles.store import load_ensemble
+
+        return load_ensemble(cls, path, network=network)
 
     def _fit_data(
         self,
@@ -121,13 +173,15 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
     def _standardizes(self) -> bool:
         return self.network is None if self.standardize is None else self.standardize
 
-    def _prepared(self, network: nn.Module, like: Tensor) -> nn.Module:
-        """Return a copy with the user's prior and read-out, ready for functional calls."""
+    def _prepared(self, network: nn.Module, inputs: Tensor, n_outputs: int) -> nn.Module:
+        """Return a copy with the user's prior and read-out, once it is known to fit the data."""
         if self.prior_precision is None and self.readout is None:
             network = copy.deepcopy(network)
         else:
             network = with_prior(network, precision=self.prior_precision, readout=self.readout)
-        return network.to(device=like.device, dtype=like.dtype).eval()
+        network = network.to(device=inputs.device, dtype=inputs.dtype).eval()
+        check_network(network, inputs, n_outputs)
+        return prepared(network, self.method_, inputs)
 
     def _fit_members(
         self,
@@ -163,19 +217,34 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
 
         In the network's units, without gradients.
         """
-        function = EnsembleFunction(
+        check = InputCheck(
+            shape=self.input_shape_,
+            validate=self._valid_points,
+            by_name=hasattr(self, "feature_names_in_"),
+        )
+        return self._function().chunks(batches(X, check), memory_budget=self.memory_budget)
+
+    def _function(self) -> EnsembleFunction:
+        return EnsembleFunction(
             network=self.network_,
             method=self.method_,
             params=self.params_,
             shift=self.shift_params_,
             in_units=self.standardizer_.inputs,
         )
-        check = InputCheck(
-            shape=self.input_shape_,
-            validate=self._valid_points,
-            by_name=hasattr(self, "feature_names_in_"),
-        )
-        return function.chunks(batches(X, check), memory_budget=self.memory_budget)
+
+    def _exported(
+        self,
+        outputs: Callable[[Tensor], tuple[Tensor, ...]],
+        path: str | os.PathLike[str] | None,
+    ) -> ExportedProgram:
+        """Return what `outputs` makes of members' values as a program; write it where asked."""
+        from ensembles.export import export_outputs, write_program  # slow to import
+
+        program = export_outputs(self._function(), outputs, self.input_shape_)
+        if path is not None:
+            write_program(program, path)
+        return program
 
     def _valid_points(self, X: Any) -> NDArray[Any]:
         """Return points of the shape that the ensemble was fitted on, or raise ValueError."""

@@ -17,7 +17,7 @@ from ensembles.class_posterior import class_posterior
 from ensembles.default_network import default_network
 from ensembles.estimators.base import EnsembleBase
 from ensembles.fit import fit_members
-from ensembles.inputs import check_kind, check_network
+from ensembles.inputs import check_kind
 from ensembles.likelihoods.cross_entropy import cross_entropy
 from ensembles.likelihoods.one_hot_regression import one_hot_regression
 from ensembles.likelihoods.protocol import ClassLikelihood
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
+    from torch.export import ExportedProgram
 
     from ensembles.checkpoint import Checkpoint
     from ensembles.estimators.base import FitData
@@ -182,8 +183,7 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
                 inputs, one_hot_regression().targets(one_hot), n_outputs=n_classes, noise_std=None,
                 seed=data.seed, row_weight=data.row_weight, width=WIDTH,
             )  # fmt: skip
-        self.network_ = self._prepared(network, inputs)
-        check_network(self.network_, self.method_, inputs, n_classes)
+        self.network_ = self._prepared(network, inputs, n_classes)
         targets = self.likelihood_.targets(one_hot)
         loss = self.likelihood_.loss(
             self.network_, inputs, targets, seed=data.seed, row_weight=data.row_weight
@@ -224,7 +224,8 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
             >>> bool(torch.allclose(post.total_entropy, parts))
             True
         """
-        check_is_fitted(self)
+        if not hasattr(self, "params_"):  # looked up first: the check takes longer than a network
+            check_is_fitted(self)
         return class_posterior(
             self._member_chunks(X), temperature=self.temperature_, keep_members=keep_members,
             classes=self.classes_,
@@ -260,6 +261,37 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         best = self.predict_proba(X).argmax(1)
         labels: NDArray[Any] = self.classes_[best]
         return labels
+
+    def export(self, path: str | os.PathLike[str] | None = None) -> ExportedProgram:
+        """Return the probabilities as a program that runs without this package.
+
+        The program's module takes points like those of `fit`, any number of them, as a tensor of
+        the members' dtype on their device, and returns probabilities [n, classes], in the order of
+        `classes_`. It holds all points at once, and does not check them.
+
+        Args:
+            path: also write the program there in torch's own format, for `torch.export.load`; the
+                name ends in .pt2. Of the two formats `save` is the safe one: torch's runs what a
+                file says.
+
+        Returns:
+            The program; `program.module()` is the module.
+
+        Raises:
+            ValueError: a path that cannot be written, or a network whose operations depend on how
+                many points there are.
+
+        Example:
+            >>> from bayesnn.networks import NTKLinear
+            >>> model = EnsembleClassifier(NTKLinear(1, 2), random_state=0)
+            >>> program = model.fit([[0.0], [1.0], [2.0]], [0, 1, 1]).export()
+            >>> probabilities = program.module()(torch.tensor([[1.5]], dtype=torch.float64))
+            >>> probabilities.shape
+            torch.Size([1, 2])
+        """
+        check_is_fitted(self)
+        temperature = self.temperature_
+        return self._exported(lambda values: ((values / temperature).softmax(-1).mean(0),), path)
 
     def _codes(self, y: NDArray[Any]) -> Tensor:
         """Return the number of each row's class, once the labels are kept."""

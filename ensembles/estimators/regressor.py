@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bayesnn.predictive import Predictive
 from ensembles.default_network import default_network
 from ensembles.estimators.base import EnsembleBase
-from ensembles.inputs import check_kind, check_network, check_numbers, given_noise
+from ensembles.inputs import check_kind, check_numbers, given_noise
 from ensembles.likelihoods.gaussian import gaussian
 from ensembles.likelihoods.protocol import RegressionLikelihood
 from ensembles.noise import fit_noise
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
     from sklearn.utils import Tags
+    from torch.export import ExportedProgram
 
     from ensembles.checkpoint import Checkpoint
     from ensembles.methods.protocol import Method
@@ -169,8 +170,7 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
                 inputs, targets, n_outputs=n_outputs, noise_std=noise, seed=data.seed,
                 row_weight=data.row_weight,
             )  # fmt: skip
-        self.network_ = self._prepared(network, inputs)
-        check_network(self.network_, self.method_, inputs, n_outputs)
+        self.network_ = self._prepared(network, inputs, n_outputs)
         if noise is None:
             noise = fit_noise(
                 self.network_, inputs, targets, seed=data.seed, row_weight=data.row_weight
@@ -216,10 +216,7 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         """
         if not hasattr(self, "params_"):  # looked up first: the check takes longer than a network
             check_is_fitted(self)
-        summary = RegressionSummary(
-            likelihood=self.likelihood_, noise_std=self.noise_std_, units=self.standardizer_
-        )
-        return summary.posterior(
+        return self._summary().posterior(
             self._member_chunks(X), flat=self.y_ndim_ == 1, keep_members=keep_members,
             covariance=covariance, memory_budget=self.memory_budget,
         )  # fmt: skip
@@ -245,51 +242,48 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
             return mean
         return mean, post.std.cpu().numpy().astype(self.y_dtype_)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted ensemble to a file that runs no code when it is read.
+    def export(self, path: str | os.PathLike[str] | None = None) -> ExportedProgram:
+        """Return mean and standard deviation as a program that runs without this package.
+
+        The program's module takes points like those of `fit`, any number of them, as a tensor of
+        the members' dtype on their device, and returns (mean, std), as `predict` does with
+        return_std, shaped like y. It holds all points at once, and does not check them.
 
         Args:
-            path: the file to be written or replaced.
-
-        Raises:
-            ValueError: the path cannot be written, or the method is not one that files can name.
-
-        Example:
-            >>> import tempfile
-            >>> from bayesnn.networks import NTKLinear
-            >>> model = EnsembleRegressor(NTKLinear(1, 1), noise_std=0.1, random_state=0)
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     model.fit([[0.0], [1.0], [2.0]], [0.0, 1.1, 1.9]).save(f"{folder}/line")
-            ...     loaded = EnsembleRegressor.load(f"{folder}/line")
-            >>> bool(loaded.predict([[1.5]]) == model.predict([[1.5]]))
-            True
-        """
-        from ensembles.store import save_ensemble
-
-        check_is_fitted(self)
-        save_ensemble(self, path)
-
-    @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], network: nn.Module | None = None
-    ) -> EnsembleRegressor:
-        """Read a fitted ensemble.
-
-        Args:
-            path: a file that `save` has written.
-            network: the network, where it is made of modules that the file cannot describe.
+            path: also write the program there in torch's own format, for `torch.export.load`; the
+                name ends in .pt2. Of the two formats `save` is the safe one: torch's runs what a
+                file says.
 
         Returns:
-            The fitted estimator, on the CPU.
+            The program; `program.module()` is the module.
 
         Raises:
-            ValueError: a file that is missing, damaged, foreign or newer, or a network that does
-                not fit it.
-        """
-        from ensembles.store import load_ensemble
+            ValueError: one member, a path that cannot be written, or a network whose operations
+                depend on how many points there are.
 
-        loaded: EnsembleRegressor = load_ensemble(cls, path, network=network)
-        return loaded
+        Example:
+            >>> from bayesnn.networks import NTKLinear
+            >>> model = EnsembleRegressor(NTKLinear(1, 1), noise_std=0.1, random_state=0)
+            >>> program = model.fit([[0.0], [1.0], [2.0]], [0.0, 1.1, 1.9]).export()
+            >>> mean, std = program.module()(torch.tensor([[1.5], [4.0]], dtype=torch.float64))
+            >>> bool(torch.allclose(mean, torch.from_numpy(model.predict([[1.5], [4.0]]))))
+            True
+        """
+        check_is_fitted(self)
+        if len(self.members_) == 1:
+            raise ValueError("export: one member has no spread; use at least 2 members.")
+        summary = self._summary()
+
+        def outputs(values: Tensor) -> tuple[Tensor, ...]:
+            mean, std = summary.mean_and_std(values)
+            return (mean.squeeze(-1), std.squeeze(-1)) if self.y_ndim_ == 1 else (mean, std)
+
+        return self._exported(outputs, path)
+
+    def _summary(self) -> RegressionSummary:
+        return RegressionSummary(
+            likelihood=self.likelihood_, noise_std=self.noise_std_, units=self.standardizer_
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
