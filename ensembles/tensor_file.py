@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -42,6 +44,7 @@ def write_tensor_file(
     # copies, because the format refuses tensors that share memory
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     metadata = {"format": file_format, "version": str(version), "content": text}
+    metadata["sha256"] = _digest(plain, metadata)
     with atomic_write(path) as temporary:
         save_file(plain, temporary, metadata=metadata)
 
@@ -54,13 +57,14 @@ def read_tensor_file(
     Args:
         path: the file.
         file_format: the name it must carry.
-        version: the newest version that the caller can read.
+        version: the one that the caller can read.
 
     Returns:
         The tensors, on the CPU, and the content.
 
     Raises:
-        ValueError: the file is missing, empty, truncated, of another format or newer.
+        ValueError: the file is missing, empty, truncated, damaged (its digest says so), of another
+            format or of another version.
     """
     source = Path(path)
     if source.is_dir():
@@ -77,27 +81,52 @@ def read_tensor_file(
                     f"{source}: expected a {file_format} file, found safetensors of format "
                     f"{metadata.get('format')!r}."
                 )
-            content = _content(source, metadata, version)
+            _check_version(source, metadata, version)
             names = opened.keys()
             # copies in torch's own memory: its alignment decides the last bit of products
-            return {name: opened.get_tensor(name).clone() for name in names}, content
+            tensors = {name: opened.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise ValueError(
             f"{source}: not a {file_format} file, or a truncated one ({error})."
         ) from error
     except OSError as error:
         raise ValueError(f"{source}: cannot be read ({error.strerror or error}).") from error
+    if metadata.get("sha256") != _digest(tensors, metadata):
+        raise ValueError(
+            f"{source}: the file is damaged: its contents do not match the digest that it was "
+            "written with; take it from a backup, or fit and save again."
+        )
+    return tensors, _content(source, metadata)
 
 
-def _content(source: Path, metadata: Mapping[str, str], version: int) -> dict[str, Any]:
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the SHA-256 of everything in a file but itself."""
+    total = hashlib.sha256()
+    for name in sorted(metadata.keys() - {"sha256"}):
+        total.update(json.dumps([name, metadata[name]]).encode())
+    for name, value in sorted(tensors.items()):
+        total.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def _check_version(source: Path, metadata: Mapping[str, str], version: int) -> None:
     found = metadata.get("version", "")
     if not found.isdecimal():
         raise ValueError(f"{source}: expected a version number, found {found!r:.40}.")
     if int(found) > version:
         raise ValueError(
-            f"{source}: the file has format version {found}, this program reads up to {version}; "
+            f"{source}: the file has format version {found}, this program reads version {version}; "
             "install a newer bayesnn."
         )
+    if int(found) < version:
+        raise ValueError(
+            f"{source}: the file has format version {found}, from before the first release; this "
+            f"program reads version {version}; fit and save again."
+        )
+
+
+def _content(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         content = json.loads(metadata.get("content", ""))
     except ValueError as error:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ensembles.tensor_file import read_tensor_file, write_tensor_file
+from ensembles.tensor_file import _digest, read_tensor_file, write_tensor_file
 
 FORMAT: dict[str, Any] = {"file_format": "test-format", "version": 2}
 
@@ -85,6 +86,7 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
     ("metadata", "message"),
     [
         ({"format": "other", "version": "1", "content": "{}"}, "found safetensors of format"),
+        ({"format": "test-format", "version": "1", "content": "{}"}, "fit and save again"),
         ({"format": "test-format", "version": "3", "content": "{}"}, "install a newer bayesnn"),
         ({"format": "test-format", "version": "x", "content": "{}"}, "expected a version number"),
         ({"format": "test-format", "content": "{}"}, "expected a version number"),
@@ -94,6 +96,31 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_other_headers_are_refused(tmp_path: Path, metadata: dict[str, str], message: str) -> None:
-    save_file({"a": torch.zeros(1)}, tmp_path / "x", metadata=metadata)
+    tensors = {"a": torch.zeros(1)}
+    metadata["sha256"] = _digest(tensors, metadata)
+    save_file(tensors, tmp_path / "x", metadata=metadata)
     with pytest.raises(ValueError, match=message):
         read_tensor_file(tmp_path / "x", **FORMAT)
+
+
+def test_changed_contents_are_refused(good: Path) -> None:
+    """A number, a name, the description, the shape: whatever the digest is not of."""
+    with safe_open(good, framework="pt") as opened:
+        header = dict(opened.metadata())
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    changed: list[tuple[dict[str, torch.Tensor], dict[str, str]]] = [
+        (tensors | {"view": tensors["view"] + 1}, header),
+        (tensors | {"view": tensors["view"].reshape(3, 1)}, header),
+        (tensors | {"number": tensors["number"].to(torch.int32)}, header),
+        ({("b" if k == "view" else k): v for k, v in tensors.items()}, header),
+        (tensors | {"more": torch.zeros(1)}, header),
+        (tensors, header | {"content": "{}"}),
+        (tensors, header | {"another": "x"}),
+        (tensors, {k: v for k, v in header.items() if k != "sha256"}),
+    ]
+    for new_tensors, new_header in changed:
+        save_file(new_tensors, good, metadata=new_header)
+        with pytest.raises(ValueError, match="do not match the digest"):
+            read_tensor_file(good, **FORMAT)
+    save_file(tensors, good, metadata=header)
+    read_tensor_file(good, **FORMAT)
