@@ -81,7 +81,8 @@ class NTKLinear(nn.Module):
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out"]:
         """Return the layer's output, [..., out_features]."""
         y = self._scaled_product(x)
-        return y if self.bias is None else torch.add(y, self.bias, alpha=self.bias_std)
+        # the bias is scaled, not its broadcast: gradients are summed over points before the factor
+        return y if self.bias is None else y + torch.ops.aten.mul.Scalar(self.bias, self.bias_std)
 
     def _scaled_product(
         self, x: Float[Tensor, "*batch in_features"]
