@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -83,7 +84,8 @@ class GraphedStep:
     def _capture(self) -> None:
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            # a collection could free another graph, which no capture survives
+            with _no_collection(), torch.cuda.graph(graph, stream=self._stream):
                 self._step()
         except torch.OutOfMemoryError:
             raise
@@ -98,3 +100,14 @@ class GraphedStep:
             )
         else:
             self._graph = graph
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()

@@ -60,18 +60,21 @@ def train_by_gradients(
     """Return the members after `plan.steps` steps of `rule`, or when something stopped them."""
     with plan.execution.products():
         training, best = _start(problem, rule, plan, seed)
-        done = _resume(monitor, training, best)
-        while done < plan.steps:
-            training.step(done)
-            done += 1
-            stop = best is not None and done % best.rule.every == 0 and best.check()
-            if monitor is not None:
-                state = partial(_state, done, training, best)
-                stop = monitor.after_step(done, plan.steps, training.losses, state) or stop
-            if stop:
-                break
-        if best is not None and done % best.rule.every:
-            best.check()
+        try:
+            done = _resume(monitor, training, best)
+            while done < plan.steps:
+                training.step(done)
+                done += 1
+                stop = best is not None and done % best.rule.every == 0 and best.check()
+                if monitor is not None:
+                    state = partial(_state, done, training, best)
+                    stop = monitor.after_step(done, plan.steps, training.losses, state) or stop
+                if stop:
+                    break
+            if best is not None and done % best.rule.every:
+                best.check()
+        finally:
+            training.close()
     everyone = torch.ones(problem.targets.shape[0], dtype=torch.bool)  # there is no criterion
     params = training.params() if best is None else best.params
     return Trained(params=params, converged=everyone, n_steps=done)
@@ -139,6 +142,10 @@ class _Training:
         if self._rows is not None:
             self._rows.copy_(self._batches.rows(done))
         self._run()
+
+    def close(self) -> None:
+        """Free what steps need, a graph's memory above all, before any garbage collection."""
+        del self._run, self._evaluate
 
     def params(self) -> Params:
         """Return copies of the parameters, in the network's own shape and layout."""
