@@ -177,11 +177,7 @@ def _ways(setting: Setting, case: Case) -> dict[str, tuple[Execution, str]]:
         "bf16": (Execution(autocast=torch.bfloat16), "bf16"),
     }
     if case.rows > 1000:
-        ways |= {
-            "compiled": (Execution(compile=True), "float32"),
-            "compiled, tf32": (Execution(compile=True, tf32=True), "tf32"),
-            "compiled, bf16": (Execution(compile=True, autocast=torch.bfloat16), "bf16"),
-        }
+        ways["compiled, tf32"] = (Execution(compile=True, tf32=True), "tf32")
     return ways
 
 
