@@ -278,10 +278,11 @@ def linearise(
 
 def _vmap_takes(ready: Linearisation) -> bool:
     own = dict(ready.network.named_parameters())
-    params = {name: own[name].detach().unsqueeze(0) for name in ready.precision}
+    # two members and two points: some operations take batches of one alone
+    params = {name: torch.stack([own[name].detach()] * 2) for name in ready.precision}
     try:
         with torch.no_grad():
-            ready.block(params, ready.x[:1])
+            ready.block(params, ready.x[:2])
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, NotImplementedError, ValueError):

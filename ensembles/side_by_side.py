@@ -43,15 +43,21 @@ def over_members(
         return _at_once(function, params, shift)
     ways = {} if network is None else _KNOWN.setdefault(network, {})
     key = getattr(inspect.unwrap(function), "__code__", function)
-    if key not in ways:
-        ways[key], values = _first_way(function, params, shift)
-        if ways[key] == len(_WAYS) - 1:
-            _log.info(
-                "torch.func.vmap cannot take %s: its members run one after another",
-                "this function" if network is None else type(network).__name__,
-            )
-        return values
-    return _WAYS[ways[key]](function, params, shift)
+    if key in ways:
+        try:
+            return _WAYS[ways[key]](function, params, shift)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError):  # what runs for one member may not for more
+            if ways[key] == len(_WAYS) - 1:
+                raise
+    ways[key], values = _first_way(function, params, shift)
+    if ways[key] == len(_WAYS) - 1:
+        _log.info(
+            "torch.func.vmap cannot take %s: its members run one after another",
+            "this function" if network is None else type(network).__name__,
+        )
+    return values
 
 
 def runs_side_by_side(network: nn.Module) -> bool:

@@ -1,5 +1,8 @@
 from .activations import Erf as Erf
+from .builders import convnet as convnet
 from .builders import mlp as mlp
+from .builders import resnet as resnet
+from .convolution import NTKConv2d as NTKConv2d
 from .declaration import with_prior as with_prior
 from .description import build as build
 from .description import describe as describe
@@ -12,3 +15,4 @@ from .prior import prior_mean as prior_mean
 from .prior import prior_precision as prior_precision
 from .readout import readout_names as readout_names
 from .readout import with_readout as with_readout
+from .residual import Residual as Residual

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from bayesnn.networks.activations import Erf
+from bayesnn.networks.convolution import NTKConv2d
 from bayesnn.networks.fourier import FourierFeatures
 from bayesnn.networks.layers import NTKLinear, StandardLinear
+from bayesnn.networks.residual import Residual
 
 _Settings = Mapping[str, type]
 
@@ -26,6 +28,18 @@ _LINEAR: _Settings = {
 _DRAWN: dict[str, tuple[type[nn.Module], _Settings]] = {
     "NTKLinear": (NTKLinear, _LINEAR),
     "StandardLinear": (StandardLinear, _LINEAR),
+    "NTKConv2d": (
+        NTKConv2d,
+        {
+            "in_channels": int,
+            "out_channels": int,
+            "kernel_size": int,
+            "stride": int,
+            "padding": int,
+            "weight_std": float,
+            "bias_std": float,
+        },
+    ),
     "FourierFeatures": (
         FourierFeatures,
         {"in_features": int, "n_frequencies": int, "frequency_std": float},
@@ -33,6 +47,7 @@ _DRAWN: dict[str, tuple[type[nn.Module], _Settings]] = {
 }
 _PLAIN: dict[str, tuple[type[nn.Module], _Settings]] = {
     "Erf": (Erf, {}),
+    "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d, {"output_size": int}),
     "CELU": (nn.CELU, {"alpha": float}),
     "ELU": (nn.ELU, {"alpha": float}),
     "Flatten": (nn.Flatten, {"start_dim": int, "end_dim": int}),
@@ -57,8 +72,8 @@ _NAMES = {module: name for name, (module, _) in _KNOWN.items()}
 def describe(network: nn.Module) -> dict[str, Any]:
     """Return what the network is made of, as data that JSON can hold.
 
-    The values of parameters and buffers are not part of it. Sequences of this package's layers,
-    the activations of torch.nn without parameters, and sequences of these can be described.
+    The values of parameters and buffers are not part of it. Sequences and residual blocks of this
+    package's layers and of torch.nn's activations without parameters can be described.
 
     Args:
         network: the network.
@@ -121,11 +136,13 @@ def _describe(module: nn.Module) -> dict[str, Any]:
     if type(module) is nn.Sequential:
         children = ((key, child) for key, child in module._modules.items() if child is not None)
         return {"type": "Sequential", "modules": [[key, _describe(c)] for key, c in children]}
+    if type(module) is Residual:
+        return {"type": "Residual", "scale": module.scale, "branch": _describe(module.branch)}
     name = _NAMES.get(type(module))  # no subclasses: they may compute something else
     if name is None:
         raise ValueError(
             f"network: a module of type {type(module).__name__} cannot be described, only "
-            f"Sequential, {', '.join(_KNOWN)}; pass network= when loading."
+            f"Sequential, Residual, {', '.join(_KNOWN)}; pass network= when loading."
         )
     description = {"type": name}
     description |= {key: getattr(module, key) for key in _KNOWN[name][1]}
@@ -139,6 +156,8 @@ def _build(description: object, generator: torch.Generator) -> nn.Module:
     name = description["type"]
     if name == "Sequential":
         return _build_sequential(description, generator)
+    if name == "Residual":
+        return _build_residual(description, generator)
     if not isinstance(name, str) or name not in _KNOWN:
         raise ValueError(
             f"network: a module of type {name!r:.80} is unknown here; pass network= when loading."
@@ -171,6 +190,15 @@ def _build_sequential(description: Mapping[str, Any], generator: torch.Generator
     except (KeyError, TypeError) as error:
         raise ValueError(f"network: expected a list of named modules ({error!r}).") from error
     return network
+
+
+def _build_residual(description: Mapping[str, Any], generator: torch.Generator) -> nn.Module:
+    keys = {"type", "scale", "branch"}
+    if description.keys() != keys or not _is_setting(description["scale"], float):
+        raise ValueError(
+            f"network: Residual expects scale (float) and branch, got {description!r:.200}."
+        )
+    return Residual(_build(description["branch"], generator), scale=description["scale"])
 
 
 def _is_setting(value: object, kind: type) -> bool:

@@ -76,7 +76,7 @@ class NTKLinear(nn.Module):
 
     def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
         """Draw the parameters anew from their prior."""
-        _draw_from_prior(self, self.own_prior_precision(), generator)
+        draw_from_prior(self, self.own_prior_precision(), generator)
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out"]:
         """Return the layer's output, [..., out_features]."""
@@ -160,7 +160,7 @@ class StandardLinear(nn.Module):
 
     def reset_parameters(self, *, generator: torch.Generator | None = None) -> None:
         """Draw the parameters anew from their prior."""
-        _draw_from_prior(self, self.own_prior_precision(), generator)
+        draw_from_prior(self, self.own_prior_precision(), generator)
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out"]:
         """Return the layer's output, [..., out_features]."""
@@ -171,9 +171,10 @@ class StandardLinear(nn.Module):
         return _settings(self)
 
 
-def _draw_from_prior(
+def draw_from_prior(
     module: nn.Module, precision: dict[str, float], generator: torch.Generator | None
 ) -> None:
+    """Give a layer's own parameters values from N(0, 1/precision)."""
     with torch.no_grad():
         for name, parameter in module.named_parameters(recurse=False):
             # drawn on the CPU, so that every device starts from the same values

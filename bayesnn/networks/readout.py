@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 
+from bayesnn.networks.convolution import NTKConv2d
 from bayesnn.networks.declaration import declaration, with_prior
 from bayesnn.networks.layer_precision import names_below
 from bayesnn.networks.layers import NTKLinear, StandardLinear
 from bayesnn.networks.prior import draw_initial_params
 
-LINEAR = (NTKLinear, StandardLinear, nn.Linear, _ConvNd, nn.Bilinear)
+LINEAR = (NTKLinear, StandardLinear, NTKConv2d, nn.Linear, _ConvNd, nn.Bilinear)
 
 
 def readout_names(network: nn.Module) -> tuple[str, ...]:

@@ -196,6 +196,21 @@ def test_what_has_failed_is_not_tried_again_and_is_said_once(
     assert torch.equal(first, second)
 
 
+def test_what_runs_for_one_member_may_fail_for_more() -> None:
+    network = nn.Linear(1, 1)
+
+    def one(member: dict[str, Tensor], _: object) -> Tensor:
+        value = member["a"]
+        if torch._C._functorch.is_batchedtensor(value) and len(everyone) > 1:
+            raise RuntimeError("not for several")
+        return 2 * value
+
+    for everyone in (torch.ones(1, 2), torch.ones(3, 2)):
+        found = over_members(one, {"a": everyone}, {}, network=network)
+        assert torch.equal(found, 2 * everyone)
+    assert not runs_side_by_side(network)
+
+
 def test_a_network_that_does_not_run_says_why() -> None:
     x, _ = _data()
     network = with_prior(Branches().double())
