@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,6 +32,7 @@ CPU_BUDGET = 2**27  # stacked members that fit the cache train several times fas
 DEVICE_BUDGET = 2**33
 SECOND_ORDER_ROWS = 512  # points times outputs up to which the second-order trainer is used
 
+Drawn = tuple[MemberDraw, Tensor | None]
 Part = tuple[Shift, Trained, Tensor]  # a chunk: its fixed function, and which members are finite
 
 
@@ -66,6 +70,8 @@ def fit_members(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     memory_budget: int | None = None,
     verbose: bool = False,
+    first: int = 0,
+    start: Mapping[int, Params] | None = None,
 ) -> FittedMembers:
     """Draw and train the members, in chunks that fit a memory budget.
 
@@ -87,6 +93,9 @@ def fit_members(
         memory_budget: bytes that members trained at once may take; None for the trainer's, or
             what suits the device. Where memory runs out nevertheless the chunks are halved.
         verbose: whether to draw a progress bar on stderr, if that is a terminal.
+        first: number of the first member that is trained; the others exist already.
+        start: where training starts, by the member's number, in place of θ₀; the draws, and with
+            them the regulariser's centre, the fixed function and ε, stay what they are.
 
     Returns:
         The members that hold finite numbers; a warning names the others.
@@ -113,15 +122,17 @@ def fit_members(
                 "X": digest(x), "y": digest(y), "sample weights": digest(row_weight),
                 "method": digest(method), "trainer": digest(trainer), "loss": digest(loss),
                 "number of members": digest(n_members), "seed": digest(seed),
-                "device": digest(x.device.type),
+                "device": digest(x.device.type), "first member": digest(first),
+                "start": digest(start),
             },
         )  # fmt: skip
 
     def problem_of(numbers: range) -> TrainingProblem:
-        return training_problem(
+        problem = training_problem(
             network, x, y, method=method, numbers=numbers, loss=loss, seed=seed,
             row_weight=row_weight,
         )  # fmt: skip
+        return problem if start is None else started_from(problem, numbers, start)
 
     def train(numbers: range, monitor: Monitor) -> tuple[Trained, Part]:
         problem = problem_of(numbers)
@@ -132,13 +143,14 @@ def fit_members(
         parts = train_in_chunks(
             train,
             lambda numbers, trained: _part(problem_of(numbers), trained),
+            first=first,
             n_members=n_members,
             at_once=budget // each,
             device=x.device,
             tell=[draw] if callback is None else [draw, callback],
             checkpoint=kept,
         )
-    return _gather(parts)
+    return _gather(parts, first)
 
 
 def default_trainer(n_points: int, n_outputs: int, loss: Loss) -> Trainer:
@@ -189,7 +201,8 @@ def training_problem(
         The problem, its members stacked.
     """
     draws, noise = zip(
-        *(draw_member(method, network, y, seed=seed, number=i) for i in numbers), strict=True
+        *_in_threads(lambda i: draw_member(method, network, y, seed=seed, number=i), numbers),
+        strict=True,
     )
     start = _stack([draw.start for draw in draws])
     shift = {
@@ -221,6 +234,23 @@ def training_problem(
     )
 
 
+def _in_threads(draw: Callable[[int], Drawn], numbers: range) -> list[Drawn]:
+    """Return the draws of all members; a member's stream is its own, so threads cannot mix them."""
+    with ThreadPoolExecutor(max_workers=min(torch.get_num_threads(), len(numbers))) as pool:
+        return list(pool.map(draw, numbers))
+
+
+def started_from(
+    problem: TrainingProblem, numbers: range, start: Mapping[int, Params]
+) -> TrainingProblem:
+    """Return the problem with training started elsewhere where `start` says so."""
+    params = {name: value.clone() for name, value in problem.start.items()}
+    for row, number in enumerate(numbers):
+        for name, value in start.get(number, {}).items():
+            params[name][row] = value.to(params[name])
+    return replace(problem, start=params)
+
+
 def _finite(problem: TrainingProblem, params: Params) -> Bool[Tensor, " m"]:
     """Return which members have finite parameters and finite values at (a thousand) data."""
     x = problem.inputs[:1000]
@@ -248,9 +278,9 @@ def _network_digest(network: nn.Module) -> str:
     return digest([described, str(type(network)), *held])
 
 
-def _gather(chunks: list[Part]) -> FittedMembers:
+def _gather(chunks: list[Part], first: int) -> FittedMembers:
     finite = torch.cat([good for *_, good in chunks])
-    failed = [i for i, good in enumerate(finite.tolist()) if not good]
+    failed = [i for i, good in enumerate(finite.tolist(), first) if not good]
     if len(failed) == len(finite):
         raise FloatingPointError(
             "training: every member diverged to NaN or infinity; scale the data, lower the "
@@ -271,7 +301,7 @@ def _gather(chunks: list[Part]) -> FittedMembers:
     return FittedMembers(
         params=cat([trained.params for _, trained, _ in chunks]),
         shift={name: cat([shift[name] for shift, *_ in chunks]) for name in chunks[0][0]},
-        members=tuple(i for i, good in enumerate(finite.tolist()) if good),
+        members=tuple(i for i, good in enumerate(finite.tolist(), first) if good),
         converged=tuple(converged.tolist()),
         n_steps=max(trained.n_steps for _, trained, _ in chunks),
     )
