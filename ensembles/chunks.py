@@ -21,17 +21,19 @@ def train_in_chunks(
     train: Callable[[range, Monitor], tuple[Trained, Chunk]],
     read: Callable[[range, Trained], Chunk],
     *,
+    first: int = 0,
     n_members: int,
     at_once: int,
     device: torch.device,
     tell: Sequence[Callback],
     checkpoint: OpenCheckpoint | None,
 ) -> list[Chunk]:
-    """Train members 0 … n_members − 1, in chunks that are halved where memory runs out.
+    """Train members first … n_members − 1, in chunks that are halved where memory runs out.
 
     Args:
         train: trains the members of a range under a monitor, and makes a result of them.
         read: makes the same result of members that are already trained.
+        first: number of the first member that is trained.
         n_members: number of members.
         at_once: members that should fit.
         device: where they are trained.
@@ -45,13 +47,13 @@ def train_in_chunks(
         torch.OutOfMemoryError: not even one member fits.
     """
     # of one size: 11 members where 10 fit are 6 and 5
-    size = _even(n_members, at_once)
+    size = _even(n_members - first, at_once)
     finished = () if checkpoint is None else checkpoint.finished()
     if finished:
         size = len(finished[-1])  # it may have been halved
     kept = {numbers.start: numbers for numbers in finished}
     results: list[Chunk] = []
-    first, warned = 0, False
+    warned = False
     while first < n_members:
         if checkpoint is not None and first in kept:
             numbers = kept[first]
