@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from bayesnn.checks import check_count
 from bayesnn.networks import with_prior
 from ensembles.batches import InputCheck, batches
-from ensembles.fit import fit_members
+from ensembles.fit import FittedMembers, fit_members
 from ensembles.inputs import (
     check_kind,
     check_network,
@@ -28,11 +29,12 @@ from ensembles.inputs import (
 from ensembles.likelihoods.training import first_order_trainer
 from ensembles.losses import Loss, SquaredError
 from ensembles.methods.ntkgp_param import ntkgp_param
-from ensembles.methods.protocol import Method
+from ensembles.methods.protocol import Method, Params, Shift
 from ensembles.prediction import EnsembleFunction
 from ensembles.preparation import prepared
 from ensembles.standardizer import Standardizer
 from ensembles.trainers.problem import Trainer
+from ensembles.warm_start import go_on
 
 if TYPE_CHECKING:
     import os
@@ -83,7 +85,17 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
     device: str | torch.device | None
     verbose: bool
 
+    network_: nn.Module
+    method_: Method
     standardizer_: Standardizer
+    input_shape_: tuple[int, ...]
+    params_: Params
+    shift_params_: Shift
+    members_: tuple[int, ...]
+    converged_: tuple[bool, ...]
+    n_iter_: int
+    n_drawn_: int  # with the members that diverged
+    seed_: int
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted ensemble to a file that runs no code when it is read.
@@ -145,9 +157,15 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
             check_count(self.memory_budget, "memory_budget")
         check_kind(self.method, Method, "method", "ntkgp_param()")
         check_kind(self.trainer, Trainer, "trainer", "adam()")
-        self.method_ = ntkgp_param() if self.method is None else self.method
         check_kind(self.network, nn.Module, "network", "bayesnn.networks.mlp(...)")
-        seed = whole_seed(self.random_state)
+        method = ntkgp_param() if self.method is None else self.method
+        if self._goes_on() and method != self.method_:
+            raise ValueError(
+                f"method: expected that of the last fit, {self.method_.name}, with "
+                f"warm_start=True, got {method.name}; set warm_start=False."
+            )
+        self.method_ = method
+        seed = self.seed_ if self._goes_on() else whole_seed(self.random_state)
         device = training_device(self.device, X)
         inputs, targets = validate_data(
             self,
@@ -162,13 +180,23 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
         if weights is not None:
             used = weights > 0
             inputs, targets, weights = inputs[used], targets[used], weights[used]
-        self.input_shape_ = tuple(int(size) for size in inputs.shape[1:])
+        shape = tuple(int(size) for size in inputs.shape[1:])
+        if self._goes_on() and shape != self.input_shape_:
+            raise ValueError(
+                f"X: expected points of shape {('n', *self.input_shape_)}, as in the last fit with "
+                f"warm_start=True, got {('n', *shape)}; set warm_start=False."
+            )
+        self.input_shape_ = shape
         return FitData(
             inputs=torch.tensor(inputs, device=device),
             y=targets,
             row_weight=None if weights is None else torch.tensor(weights, device=device),
             seed=seed,
         )
+
+    def _goes_on(self) -> bool:
+        """Return whether this fit goes on from the last one."""
+        return self.warm_start and hasattr(self, "params_")
 
     def _standardizes(self) -> bool:
         return self.network is None if self.standardize is None else self.standardize
@@ -194,12 +222,22 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
         checkpoint: str | os.PathLike[str] | Checkpoint | None,
     ) -> None:
         """Draw and train the members, and keep what prediction needs."""
-        fitted = fit_members(
-            self.network_, inputs, targets, method=self.method_,
+        fit = partial(
+            fit_members, self.network_, inputs, targets, method=self.method_,
             trainer=self._trainer(loss, len(inputs)), n_members=self.n_members, loss=loss,
             seed=data.seed, row_weight=data.row_weight, callback=callback, checkpoint=checkpoint,
             memory_budget=self.memory_budget, verbose=self.verbose,
         )  # fmt: skip
+        if self._goes_on():
+            earlier = FittedMembers(
+                params=self.params_, shift=self.shift_params_, members=self.members_,
+                converged=self.converged_, n_steps=self.n_iter_,
+            )  # fmt: skip
+            fitted = go_on(fit, earlier, drawn=self.n_drawn_, n_members=self.n_members)
+        else:
+            fitted = fit()
+        self.n_drawn_ = self.n_members
+        self.seed_ = data.seed
         self.params_ = fitted.params
         self.shift_params_ = fitted.shift
         self.members_ = fitted.members

@@ -69,7 +69,9 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         prior_precision: one over the prior variance of parameters, by name, where the network's
             layers do not say it or something else is wanted.
         readout: name of the network's last linear layer, where it cannot be found.
-        warm_start: whether `fit` goes on from the last fit's members.
+        warm_start: whether `fit` goes on from the last fit. With a larger n_members its members
+            stay as they are, and new ones are trained beside them; with the same all are trained
+            further, on the data that are given. Draws, units, classes and the network stay.
         memory_budget: bytes that members and points worked on at once may take.
         random_state: whole number; member i depends on it and on i alone. None is another
             ensemble at each fit.
@@ -98,6 +100,8 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         >>> bool(post.epistemic_entropy[1] > post.epistemic_entropy[0])
         True
     """
+
+    classes_: NDArray[Any]
 
     def __init__(
         self,
@@ -171,13 +175,15 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         inputs, dtype = data.inputs, data.inputs.dtype
         n_classes = len(self.classes_)
         one_hot = nn.functional.one_hot(codes, n_classes).to(device=inputs.device, dtype=dtype)
-        if self._standardizes():
+        if self._goes_on():
+            pass  # the members know these units alone
+        elif self._standardizes():
             none = torch.zeros_like(one_hot)  # of them keeps its units
             self.standardizer_ = fit_standardizer(inputs, none, row_weight=data.row_weight)
         else:
             self.standardizer_ = identity_standardizer(inputs, one_hot)
         inputs = self.standardizer_.inputs(inputs, dtype)
-        network = self.network
+        network = self.network_ if self._goes_on() else self.network
         if network is None:
             network = default_network(
                 inputs, one_hot_regression().targets(one_hot), n_outputs=n_classes, noise_std=None,
@@ -296,6 +302,14 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
     def _codes(self, y: NDArray[Any]) -> Tensor:
         """Return the number of each row's class, once the labels are kept."""
         check_classification_targets(y)
+        if self._goes_on():
+            unknown = np.setdiff1d(y, self.classes_).tolist()
+            if unknown:
+                raise ValueError(
+                    f"y: expected classes of the last fit with warm_start=True, got {unknown[:5]} "
+                    "too; set warm_start=False."
+                )
+            return torch.from_numpy(np.searchsorted(self.classes_, y))
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) == 1:
             raise ValueError(

@@ -56,7 +56,9 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         prior_precision: one over the prior variance of parameters, by name, where the network's
             layers do not say it or something else is wanted.
         readout: name of the network's last linear layer, where it cannot be found.
-        warm_start: whether `fit` goes on from the last fit's members.
+        warm_start: whether `fit` goes on from the last fit. With a larger n_members its members
+            stay as they are, and new ones are trained beside them; with the same all are trained
+            further, on the data that are given. Draws, units and the network stay.
         memory_budget: bytes that members and points worked on at once may take.
         random_state: whole number; member i depends on it and on i alone. None is another
             ensemble at each fit.
@@ -156,7 +158,10 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         targets = torch.tensor(data.y, device=inputs.device, dtype=torch.float64)
         targets = targets.reshape(len(inputs), -1)
         known_noise = given_noise(self.noise_std, targets.shape[1])
-        if self._standardizes():
+        if self._goes_on():
+            units = self.standardizer_
+            self._check_outputs(targets.shape[1])
+        elif self._standardizes():
             units = fit_standardizer(inputs, targets, row_weight=data.row_weight)
         else:
             units = identity_standardizer(inputs, targets)
@@ -164,7 +169,7 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         inputs, targets = units.inputs(inputs, dtype), units.targets(targets, dtype)
         noise = None if known_noise is None else known_noise.to(units.y_scale) / units.y_scale
         n_outputs = self.likelihood_.n_network_outputs(targets.shape[1])
-        network = self.network
+        network = self.network_ if self._goes_on() else self.network
         if network is None:
             network = default_network(
                 inputs, targets, n_outputs=n_outputs, noise_std=noise, seed=data.seed,
@@ -279,6 +284,15 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
             return (mean.squeeze(-1), std.squeeze(-1)) if self.y_ndim_ == 1 else (mean, std)
 
         return self._exported(outputs, path)
+
+    def _check_outputs(self, n_outputs: int) -> None:
+        """Raise ValueError unless y has as many columns as in the fit before."""
+        before = len(self.standardizer_.y_scale)
+        if n_outputs != before:
+            raise ValueError(
+                f"y: expected {before} outputs, as in the last fit with warm_start=True, got "
+                f"{n_outputs}; set warm_start=False."
+            )
 
     def _summary(self) -> RegressionSummary:
         return RegressionSummary(
