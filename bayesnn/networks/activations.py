@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+MANY = 2**17  # values of which the shorter gradient saves more time than it costs to set up
+_LOG_SLOPE = math.log(2 / math.sqrt(math.pi))
 
 
 class Erf(nn.Module):
@@ -18,4 +24,45 @@ class Erf(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return erf(x), of x's shape."""
+        if x.numel() < MANY or torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            return torch.erf(x)
+        result: Tensor = _ErfOfMany.apply(x)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _ErfOfMany(torch.autograd.Function):
+    """erf whose gradient takes three passes over memory; torch's own takes five.
+
+    A fifth of a training step of thousands of points is spent in these passes.
+    """
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
         return torch.erf(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _times_slope(ctx.saved_tensors[0], gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return _times_slope(ctx.saved_tensors[0], tangent)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None], x: Tensor) -> tuple[Tensor, int | None]:  # noqa: ARG004
+        result: Tensor = _ErfOfMany.apply(x)  # type: ignore[no-untyped-call]
+        return result, in_dims[0]
+
+
+def _times_slope(x: Tensor, factor: Tensor) -> Tensor:
+    """Return factor · 2/√π · exp(−x²)."""
+    log_slope = torch.full((), _LOG_SLOPE, dtype=x.dtype, device=x.device)
+    exponent = torch.addcmul(log_slope, x, x, value=-1)
+    if torch.is_grad_enabled():  # somebody may differentiate this
+        return exponent.exp() * factor
+    return exponent.exp_().mul_(factor)
