@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev
 
-from bayesnn.networks import Erf, NTKLinear, mlp, prior_precision, readout_names
+from bayesnn.networks import (
+    Erf,
+    NTKLinear,
+    mlp,
+    prior_mean,
+    prior_precision,
+    readout_names,
+    with_prior,
+)
 from bayesnn.seeds import seeded_generator
 from ensembles import (
     EnsembleRegressor,
@@ -223,16 +231,18 @@ def test_adam_goes_to_the_same_minimum_as_gauss_newton(device: str) -> None:
         torch.testing.assert_close(fits[1].params[name], value, rtol=1e-4, atol=1e-4)
 
 
-def test_members_of_a_linear_model_are_posterior_samples(device: str) -> None:
+@pytest.mark.parametrize("method", REGULARISED, ids=lambda m: m.name)
+def test_members_of_a_linear_model_are_posterior_samples(method: Method, device: str) -> None:
     """Sample-then-optimise is exact where the network is linear in its parameters.
+
+    That holds for every method whose targets are perturbed, and for none without.
 
     With m members, means agree to 5 standard errors and variances to 5·√(2/m) of themselves.
     """
-    n_members = 3000
+    n_members = 600
     network = NTKLinear(2, 1, bias_std=1.0, generator=seeded_generator(0)).to(device, torch.float64)
     x, y = _data(device)
     points = torch.tensor([[3.0, -1.0], [0.0, 0.2]], dtype=torch.float64, device=device)
-    method = anchored()
     fitted = fit_members(
         network, x, y, method=method, trainer=gauss_newton(tolerance=1e-12), n_members=n_members,
         loss=SquaredError(noise_std=5 * NOISE), seed=SEED,
@@ -305,7 +315,7 @@ def test_ntkgp_lin_has_the_posterior_covariance_at_fixed_tangent(device: str) ->
     An entry's standard error is √((C_ii C_jj + C_ij²)/m), a mean's √(C_ii/m); five of them bound
     the differences: the members are exactly Gaussian here.
     """
-    n_members, method = 2000, ntkgp_lin()
+    n_members, method = 1000, ntkgp_lin()
     network, (x, y), points = _network(device, width=8), _data(device), _points(device)
     problem = training_problem(
         network, x, y, method=method, numbers=range(n_members), loss=LOSS, seed=SEED
@@ -335,3 +345,50 @@ def _white_jacobian(network: nn.Module, at: Params, x: Tensor) -> Tensor:
     precision = prior_precision(network)
     each = [(j / precision[key].sqrt()).flatten(1) for key, j in rows.items()]
     return torch.cat(each, dim=1)
+
+
+@each_method
+def test_the_function_space_methods_pull_towards_the_priors_mean(
+    method: Method, device: str
+) -> None:
+    """It is 0, but for a parameter that starts at a constant and is trained."""
+    network = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 1))
+    network = with_prior(network, precision={"1.weight": 50.0}).to(device)
+    start, _ = _draw(method, network, range(2))
+    center = method.center(network, start)
+    if method.name == "deep_ensemble":
+        assert center is None
+    elif method.name in {"randomised_prior", "ntkgp_fn"}:
+        assert center is not None
+        for name, value in center.items():
+            assert value.shape == start[name].shape
+            assert bool((value == (1.0 if name == "1.weight" else 0.0)).all())
+    else:
+        assert center is start
+    assert bool((start["1.weight"] != 1).all())
+    assert float((start["1.weight"] - 1).abs().max()) < 5 / math.sqrt(50)
+
+
+@pytest.mark.parametrize("method", [ntkgp_param(), ntkgp_fn()], ids=lambda m: m.name)
+def test_directions_are_distances_from_the_priors_mean(method: Method, device: str) -> None:
+    """θ* is a centred draw: a scale that starts at 1 must not add J·1 to every member."""
+    network = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1))
+    network = with_prior(network, precision={"1.weight": 1e8}).to(device)
+    _, shift = _draw(method, network, range(2))
+    assert float(shift["direction"]["1.weight"].abs().max()) < 1e-3
+    assert float(shift["initial"]["1.weight"].min()) > 0.999
+
+
+def test_ntkgp_lin_takes_its_parameters_from_the_priors_mean(device: str) -> None:
+    network = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1))
+    network = with_prior(network, precision={"1.weight": 4.0}).to(device)
+    method = ntkgp_lin()
+    draw = method.draw(network, generator=seeded_generator(0))
+    mean = prior_mean(network)
+    x = torch.ones(3, 2, device=device)
+    assert not method.value(network, mean, draw.shift, x).any()
+    doubled = {name: 2 * value - mean[name] for name, value in draw.start.items()}
+    torch.testing.assert_close(
+        method.value(network, doubled, draw.shift, x),
+        2 * method.value(network, draw.start, draw.shift, x),
+    )

@@ -122,3 +122,8 @@ def test_a_network_without_linear_layers_has_no_readout() -> None:
             readout_names(network)
         with pytest.raises(ValueError, match=r"expected a linear read-out layer, found none"):
             with_readout(network, X)
+
+
+def test_values_that_overflow_are_not_blamed_on_the_readout() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    assert readout_names(with_readout(network, torch.full((1, 2), 1e38))) == ("1.weight", "1.bias")
