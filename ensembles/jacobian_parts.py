@@ -35,8 +35,8 @@ class Part(Protocol):
         """Return J·v, [m, a, k]."""
         ...
 
-    def preconditioned_transpose(self, cotangent: Tensor) -> Params:
-        """Return Λ⁻¹Jᵀ·u for u [m, a, k]."""
+    def add_preconditioned_transpose(self, params: Params, cotangent: Tensor) -> None:
+        """Add Λ⁻¹Jᵀ·u to parameters, in place, for u [m, a, k]."""
         ...
 
 
@@ -152,19 +152,22 @@ class LayerPart:
         change = change.expand(m, a * p, o).reshape(m, a, p * o)
         return torch.einsum("mkaq,maq->mak", self.gradients.flatten(3), change)
 
-    def preconditioned_transpose(self, cotangent: Float[Tensor, "m a k"]) -> Params:
-        """Return Λ⁻¹Jᵀ·u."""
+    def add_preconditioned_transpose(
+        self, params: Params, cotangent: Float[Tensor, "m a k"]
+    ) -> None:
+        """Add Λ⁻¹Jᵀ·u to parameters, in place."""
         gradient = torch.einsum("mkapo,mak->mapo", self.gradients, cotangent).flatten(1, 2)
-        result: Params = {}
         if self.weight is not None:
+            total = params[self.weight.name]
             # scaled before the product, which is the larger
-            pulled = self.weight.divided(gradient).mT @ self.inputs.flatten(1, 2)
-            pulled = pulled.view(len(pulled), *self.weight.precision.shape)
-            result[self.weight.name] = self.weight.divided_by_each(pulled)
+            left, right = self.weight.divided(gradient).mT, self.inputs.flatten(1, 2)
+            if self.weight.uniform is not None and total.is_contiguous():
+                total.view(len(total), left.shape[1], -1).baddbmm_(left, right)
+            else:
+                total += self.weight.divided_by_each((left @ right).view_as(total))
         if self.bias is not None:
             pulled = self.bias.divided(gradient).sum(1)
-            result[self.bias.name] = self.bias.divided_by_each(pulled)
-        return result
+            params[self.bias.name] += self.bias.divided_by_each(pulled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,12 +197,19 @@ class RowsPart:
         ]
         return torch.stack(parts).sum(0)
 
-    def preconditioned_transpose(self, cotangent: Float[Tensor, "m a k"]) -> Params:
-        """Return Λ⁻¹Jᵀ·u."""
-        return {
-            name: torch.einsum("mak...,mak->m...", rows, cotangent) / self.precision[name]
-            for name, rows in self.rows.items()
-        }
+    def add_preconditioned_transpose(
+        self, params: Params, cotangent: Float[Tensor, "m a k"]
+    ) -> None:
+        """Add Λ⁻¹Jᵀ·u to parameters, in place."""
+        for name, rows in self.rows.items():
+            pulled = torch.einsum("mak...,mak->m...", rows, cotangent)
+            params[name] += pulled / self.precision[name]
+
+
+def uniform(precision: Tensor) -> float | None:
+    """Return the number that all entries are; None if they differ."""
+    first = precision.flatten()[0]
+    return float(first) if bool((precision == first).all()) else None
 
 
 def _flat(value: Tensor) -> Tensor:

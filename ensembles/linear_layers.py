@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bayesnn.networks import NTKLinear, StandardLinear
-from ensembles.jacobian_parts import Trainable
+from ensembles.jacobian_parts import Trainable, uniform
 from ensembles.methods.protocol import Params
 
 DENSE = (nn.Linear, NTKLinear, StandardLinear)
@@ -135,9 +135,9 @@ def _layer(
         value = precision.get(f"{prefix}{name}")
         if value is None:
             return None
-        first = value.flatten()[0]
-        uniform = float(first) if bool((value == first).all()) else None
-        return Trainable(name=f"{prefix}{name}", scale=scale, precision=value, uniform=uniform)
+        return Trainable(
+            name=f"{prefix}{name}", scale=scale, precision=value, uniform=uniform(value)
+        )
 
     weight_scale, bias_scale = 1.0, 1.0
     if isinstance(module, NTKLinear):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vjp, vmap
 
 from bayesnn.networks import prior_precision
-from ensembles.jacobian_parts import LayerPart, Part, RowsPart
+from ensembles.jacobian_parts import LayerPart, Part, RowsPart, uniform
 from ensembles.linear_layers import Layer, linear_layers, outputs_hooked
 from ensembles.methods.protocol import Params
 
@@ -38,6 +38,7 @@ class Linearisation:
         layers: those that are taken layer by layer, by prefix.
         rest: the names of all other trainable parameters.
         precision: Λ.
+        uniform_precision: its value for each tensor; None for one that varies.
         vectorised: whether torch.func.vmap takes the network.
         bytes_per_point: of a block, for one member.
         memory_budget: bytes of a block.
@@ -48,6 +49,7 @@ class Linearisation:
     layers: dict[str, Layer]
     rest: tuple[str, ...]
     precision: Params
+    uniform_precision: dict[str, float | None]
     vectorised: bool
     bytes_per_point: int
     memory_budget: int
@@ -55,6 +57,17 @@ class Linearisation:
     def at(self, params: Params) -> Jacobian:
         """Return the Jacobian at stacked parameters, [m, ...] each."""
         return Jacobian(self, params)
+
+    def squared_norm(self, direction: Params) -> Float[Tensor, " m"]:
+        """Return ‖v‖²_Λ of each member, in float64."""
+        total = self.x.new_zeros((), dtype=torch.float64)
+        for name, value in direction.items():
+            factor = self.uniform_precision[name]
+            flat = value.reshape(len(value), 1, -1)
+            other = flat if factor is not None else flat * self.precision[name].flatten()
+            each = (other @ flat.mT).flatten().double()
+            total = total + (each if factor is None else factor * each)
+        return total
 
     def blocks(self, n_members: int) -> list[slice]:
         """Return slices of points, each a block that fits the budget."""
@@ -220,12 +233,20 @@ class Jacobian:
 
     def preconditioned_transpose(self, cotangent: Float[Tensor, "m n k"]) -> Params:
         """Return Λ⁻¹Jᵀ·u."""
-        total: Params = {}
+        total = {
+            name: cotangent.new_zeros(len(cotangent), *value.shape)
+            for name, value in self._linearisation.precision.items()
+        }
+        self.add_preconditioned_transpose(total, cotangent)
+        return total
+
+    def add_preconditioned_transpose(
+        self, params: Params, cotangent: Float[Tensor, "m n k"]
+    ) -> None:
+        """Add Λ⁻¹Jᵀ·u to stacked parameters, in place."""
         for points, (_, parts) in self._blocks():
             for part in parts:
-                for name, value in part.preconditioned_transpose(cotangent[:, points]).items():
-                    total[name] = total[name].add_(value) if name in total else value
-        return total
+                part.add_preconditioned_transpose(params, cotangent[:, points])
 
 
 def _kernel(one: Block, other: Block) -> Tensor:
@@ -269,6 +290,7 @@ def linearise(
         layers=layers,
         rest=rest,
         precision=precision,
+        uniform_precision={name: uniform(value) for name, value in precision.items()},
         vectorised=True,
         bytes_per_point=max(1, numbers * x.element_size()),
         memory_budget=memory_budget or (CPU_BUDGET if x.device.type == "cpu" else DEVICE_BUDGET),

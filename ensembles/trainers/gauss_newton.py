@@ -1,37 +1,31 @@
 """Second-order training in function space, for small data: damped Gauss–Newton.
 
-With residual e, Jacobian J and d = θ − c, a step s solves (JᵀJ + (σ² + λ)Λ)s = Jᵀe − σ²Λd. By
-Woodbury's identity, with μ = σ² + λ, K = JΛ⁻¹Jᵀ and a = (K + μI)⁻¹(e + σ²/μ·Jd), it is
-s = Λ⁻¹Jᵀa − σ²/μ·d: one system of the size of the data a member. The damping λ follows, member by
-member, the ratio of the actual to the predicted decrease (Levenberg, 1944; Marquardt, 1963).
-
 A step with damping λ is an implicit Euler step of length 1/λ of the gradient flow that Λ⁻¹
-preconditions. Members without a regulariser have no σ in their loss, so a limit of their flow that
-nothing defines but the data's noise: they stop when these lengths add up to 1/σ², where a mode of
-K is as much damped as σ² would damp it.
+preconditions; `gauss_newton_step` has the equations. Members without a regulariser have no σ in
+their loss, so a limit of their flow that nothing defines but the data's noise: they stop when these
+lengths add up to 1/σ², where a mode of K is as much damped as σ² would damp it. With an eigenvalue
+κ of K, steps λ_i leave Π 1/(1 + κ/λ_i) of a linear model's residual, more than the flow's
+exp(−κ/σ²), and not above 1/(1 + κ/σ²), to which a single step would lead.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bayesnn.checks import check_count, check_positive
-from ensembles.evaluation import over_members
-from ensembles.linearisation import jacobian
+from ensembles.linearisation import linearise
 from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Params
-from ensembles.trainers.monitor import Monitor
+from ensembles.trainers.gauss_newton_step import VECTORS, Members, Step, kept_problem
+from ensembles.trainers.monitor import Monitor, State
 from ensembles.trainers.problem import Trained, TrainingProblem
 
-FACTOR = 3.0  # by which λ falls after a good step and rises after a bad one
-GOOD, BAD = 0.75, 0.25  # ratios of actual to predicted decrease
-LARGEST_DAMPING = 1e8  # relative to the kernel's diagonal; a member that needs more is stuck
-SMALLEST_DAMPING = 1e-8
+SMALLEST_BLOCK = 2**24  # bytes of activations at a time, whatever the budget
+ASK_EVERY = 8  # steps; on a GPU it waits for the device to ask which members are done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +48,18 @@ class GaussNewton:
     def bytes_per_member(self, n_params: int, n_points: int, n_outputs: int, itemsize: int) -> int:
         """Return about what one member takes: copies of its parameters, kernels, activations."""
         rows = n_points * n_outputs
-        return 8 * n_params * itemsize + 4 * rows**2 * 8 + 16 * rows * int(n_params**0.5) * itemsize
+        # θ, θ', the point, its change, the trial, what it is chosen into, c and two fixed sets;
+        # the kernel in two precisions and its factor; activations go in blocks
+        return (
+            11 * n_params * itemsize + 4 * rows**2 * 8 + 16 * rows * int(n_params**0.5) * itemsize
+        )
 
     def train(
         self,
         problem: TrainingProblem,
         *,
         seed: int,  # noqa: ARG002
-        monitor: Monitor | None = None,  # noqa: ARG002
+        monitor: Monitor | None = None,
     ) -> Trained:
         """Return the trained members; `seed` is unused, as nothing is drawn."""
         if not isinstance(problem.loss, SquaredError):
@@ -69,8 +67,15 @@ class GaussNewton:
                 f"trainer: gauss_newton minimises squares only, and the loss is "
                 f"{type(problem.loss).__name__}; use adam()."
             )
+        budget = self.memory_budget
         with torch.no_grad():
-            return _train(self, problem)
+            ready = linearise(
+                problem.network,
+                problem.inputs,
+                memory_budget=None if budget is None else max(SMALLEST_BLOCK, budget),
+            )
+            step = Step(ready=ready, initial_damping=self.initial_damping, tolerance=self.tolerance)
+            return _train(problem, step, self.max_steps, monitor)
 
 
 def gauss_newton(
@@ -110,192 +115,99 @@ def gauss_newton(
     )
 
 
-@dataclass(kw_only=True)
-class _State:
-    """Members still in training; all tensors have them in the first dimension."""
+def _train(
+    problem: TrainingProblem, step: Step, max_steps: int, monitor: Monitor | None
+) -> Trained:
+    everyone = _Everyone.fresh(problem)
+    saved = None if monitor is None else monitor.resume()
+    if saved is None:
+        members, first = step.start(problem), 1
+        everyone.note(members)
+        own = problem
+    else:
+        members, first = everyone.resumed(saved)
+        own = kept_problem(problem, members.numbers)
+    every = 1 if problem.targets.device.type == "cpu" else ASK_EVERY
+    n_steps = first - 1
+    for n_steps in range(first, max_steps + 1 if len(members.numbers) else first):
+        everyone.note_losses(members)
+        members = step(own, members, first=n_steps == 1)
+        if n_steps % every == 0 and 4 * int(members.done.sum()) >= len(members.done):
+            everyone.note(members)
+            left = ~members.done
+            members, own = members.kept(left), kept_problem(own, left)
+        stop = monitor is not None and monitor.after_step(
+            n_steps,
+            max_steps,
+            everyone.losses / problem.inputs.shape[0],
+            partial(everyone.state, members, n_steps),
+        )
+        if stop or len(members.numbers) == 0:
+            break
+    everyone.note(members)
+    return Trained(params=everyone.params, converged=everyone.converged, n_steps=n_steps)
 
-    problem: TrainingProblem
-    members: Tensor  # their places in the whole problem
+
+@dataclass(frozen=True, kw_only=True)
+class _Everyone:
+    """All members in the problem's order, written where some leave the training."""
+
     params: Params
-    residual: Tensor
-    distance: Tensor  # ‖θ − c‖²_Λ, float64
-    damping: Tensor  # λ, float64
-    time_left: Tensor  # of the flow; infinite where there is a regulariser
-    done: Tensor = field(init=False)
-    stuck: Tensor = field(init=False)
+    converged: Tensor
+    losses: Tensor  # ½‖e‖² before the last step
 
-    def __post_init__(self) -> None:
-        self.done = torch.zeros_like(self.members, dtype=torch.bool)
-        self.stuck = torch.zeros_like(self.done)
+    @staticmethod
+    def fresh(problem: TrainingProblem) -> _Everyone:
+        converged = problem.targets.new_zeros(len(problem.targets), dtype=torch.bool)
+        return _Everyone(
+            params={name: value.clone() for name, value in problem.start.items()},
+            converged=converged,
+            losses=converged.double(),
+        )
 
-    @property
-    def noise(self) -> float:
-        return self.problem.loss.pull if self.problem.center is not None else 0.0
+    def note_losses(self, members: Members) -> None:
+        self.losses[members.numbers] = members.data_loss
 
-    def loss(self, residual: Tensor, distance: Tensor) -> Float[Tensor, " m"]:
-        return 0.5 * (residual.double() ** 2).sum((1, 2)) + 0.5 * self.noise * distance
+    def note(self, members: Members) -> None:
+        for name, value in members.params.items():
+            self.params[name][members.numbers] = value
+        self.converged[members.numbers] = members.done & ~members.stuck
 
+    def state(self, members: Members, n_steps: int) -> State:
+        """Return all that the next step depends on: a State of a Monitor."""
+        named = {"params": members.params, "previous": members.previous, "everyone": self.params}
+        return (
+            {
+                f"{kind}/{name}": v.clone()
+                for kind, params in named.items()
+                for name, v in params.items()
+            }
+            | {name: getattr(members, name).clone() for name in VECTORS}
+            | {"converged": self.converged.clone(), "losses": self.losses.clone()}
+            | {"n_steps": torch.tensor(n_steps)}
+        )
 
-def _train(settings: GaussNewton, problem: TrainingProblem) -> Trained:
-    m = problem.targets.shape[0]
-    device = problem.targets.device
-    converged = torch.zeros(m, dtype=torch.bool, device=device)
-    result = {name: value.clone() for name, value in problem.start.items()}
-    state = _start(problem)
-    n_steps = 0
-    for n_steps in range(1, settings.max_steps + 1):
-        _step(settings, state, first=n_steps == 1)
-        if 4 * int(state.done.sum()) >= len(state.done):
-            _write(result, state)
-            converged[state.members[state.done & ~state.stuck]] = True
-            state = _keep(state, ~state.done)
-            if len(state.members) == 0:
-                break
-    _write(result, state)
-    converged[state.members[state.done & ~state.stuck]] = True
-    return Trained(params=result, converged=converged, n_steps=n_steps)
+    def resumed(self, state: State) -> tuple[Members, int]:
+        """Take a state over.
 
+        Args:
+            state: as `state` gave it.
 
-def _start(problem: TrainingProblem) -> _State:
-    m = problem.targets.shape[0]
-    zeros = torch.zeros(m, dtype=torch.float64, device=problem.targets.device)
-    distance = zeros
-    if problem.center is not None:
-        for name, precision in problem.precision.items():
-            change = problem.start[name] - problem.center[name]
-            distance = distance + (change**2 * precision).flatten(1).sum(1)
-    return _State(
-        problem=problem,
-        members=torch.arange(m, device=problem.targets.device),
-        params=problem.start,
-        residual=_residual(problem, problem.start),
-        distance=distance,
-        damping=zeros.clone(),
-        time_left=zeros + (math.inf if problem.center else 1 / problem.loss.pull),
-    )
+        Returns:
+            The members in training, and their next step.
+        """
 
+        def named(kind: str) -> Params:
+            prefix = f"{kind}/"
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
-def _weight(problem: TrainingProblem) -> Float[Tensor, "#n k"]:
-    """Return the square roots of what multiplies each squared residual."""
-    assert isinstance(problem.loss, SquaredError)
-    weight = problem.loss.output_weight.to(problem.targets).unsqueeze(0)
-    return weight if problem.row_weight is None else weight * problem.row_weight.sqrt().unsqueeze(1)
-
-
-def _residual(problem: TrainingProblem, params: Params) -> Float[Tensor, "m n k"]:
-    values = over_members(
-        lambda member, shift: problem.value(problem.network, member, shift, problem.inputs),
-        params,
-        problem.shift,
-    )
-    return _weight(problem) * (problem.targets - values)
-
-
-def _step(settings: GaussNewton, state: _State, *, first: bool) -> None:
-    problem, weight, noise = state.problem, _weight(state.problem), state.noise
-    m, n, k = state.residual.shape
-    linear = jacobian(
-        problem.network, problem.linearised_at(state.params, problem.shift), problem.inputs
-    )
-    flat_weight = weight.double().expand(n, k).T.flatten()  # the points run fastest
-    kernel = linear.kernel().double() * flat_weight.unsqueeze(1) * flat_weight
-    scale = kernel.diagonal(dim1=1, dim2=2).mean(1)
-    if first:
-        state.damping = settings.initial_damping * scale
-    damping = torch.maximum(state.damping, 1 / state.time_left)
-    total = noise + damping
-    pull = noise / total  # σ²/μ
-    rows = state.residual.transpose(1, 2).flatten(1).double()
-    moved = torch.zeros_like(rows)  # J·d
-    if problem.center is not None:
-        change = linear.times(state.params) - linear.times(problem.center)
-        moved = (weight * change).transpose(1, 2).flatten(1).double()
-    solved = _solve(kernel, total, rows + pull.unsqueeze(1) * moved)
-
-    trial = linear.preconditioned_transpose(
-        weight * solved.view(m, k, n).transpose(1, 2).to(state.residual)
-    )
-    for name, value in trial.items():  # in place: copies of the parameters cost most of a step
-        if problem.center is None:
-            value += state.params[name]
-        else:
-            value.addcmul_(state.params[name], _per_member(1 - pull, value))
-            value.addcmul_(problem.center[name], _per_member(pull, value))
-
-    # inner products of the step in the metric Λ, from function space alone
-    curved = (kernel @ solved.unsqueeze(2)).squeeze(2)
-    crossed = (solved * moved).sum(1)
-    step_offset = crossed - pull * state.distance
-    step_step = (solved * curved).sum(1) - 2 * pull * crossed + pull**2 * state.distance
-    slope = ((curved - pull.unsqueeze(1) * moved) * rows).sum(1) - noise * step_offset
-    predicted = 0.5 * slope + 0.5 * damping * step_step
-
-    residual = _residual(problem, trial)
-    distance = state.distance + 2 * step_offset + step_step
-    loss = state.loss(state.residual, state.distance)
-    ratio = (loss - state.loss(residual, distance)) / predicted
-    ratio = torch.where(ratio.isfinite(), ratio, -1.0)
-    accepted = (ratio > 1e-3) & ~state.done
-    _accept(state, accepted, trial, residual, distance)
-    state.time_left = torch.where(accepted, state.time_left - 1 / damping, state.time_left)
-    state.damping = torch.where(
-        ratio > GOOD,
-        damping / FACTOR,
-        torch.where(ratio < BAD, damping * FACTOR, damping),
-    ).clamp(min=SMALLEST_DAMPING * scale)
-    state.stuck |= ~state.done & ~(state.damping < LARGEST_DAMPING * scale)
-    # rounding may leave a rest of time
-    state.done |= state.time_left < 1e-9 / damping
-    state.done |= state.stuck | (accepted & (predicted < settings.tolerance * loss))
-
-
-def _solve(
-    kernel: Float[Tensor, "m r r"], diagonal: Float[Tensor, " m"], right: Float[Tensor, "m r"]
-) -> Float[Tensor, "m r"]:
-    """Return (K + μI)⁻¹r; NaN for a member whose matrix is not positive definite."""
-    eye = torch.eye(kernel.shape[1], dtype=kernel.dtype, device=kernel.device)
-    factor, failed = torch.linalg.cholesky_ex(kernel + diagonal.view(-1, 1, 1) * eye)
-    solved = torch.cholesky_solve(right.unsqueeze(2), factor).squeeze(2)
-    return torch.where(failed.unsqueeze(1) > 0, torch.nan, solved)
-
-
-def _per_member(values: Float[Tensor, " m"], like: Tensor) -> Tensor:
-    return values.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
-
-
-def _accept(
-    state: _State, accepted: Bool[Tensor, " m"], trial: Params, residual: Tensor, distance: Tensor
-) -> None:
-    state.residual = torch.where(accepted.view(-1, 1, 1), residual, state.residual)
-    state.distance = torch.where(accepted, distance, state.distance)
-    if not bool(accepted.all()):
-        for name, value in trial.items():
-            value[~accepted] = state.params[name][~accepted]
-    state.params = trial
-
-
-def _write(result: Params, state: _State) -> None:
-    for name, value in state.params.items():
-        result[name][state.members] = value
-
-
-def _keep(state: _State, mask: Bool[Tensor, " m"]) -> _State:
-    def keep(params: Params) -> Params:
-        return {name: value[mask] for name, value in params.items()}
-
-    problem = replace(
-        state.problem,
-        targets=state.problem.targets[mask],
-        start=state.params,
-        center=None if state.problem.center is None else keep(state.problem.center),
-        shift={name: keep(params) for name, params in state.problem.shift.items()},
-    )
-    return _State(
-        problem=problem,
-        members=state.members[mask],
-        params=keep(state.params),
-        residual=state.residual[mask],
-        distance=state.distance[mask],
-        damping=state.damping[mask],
-        time_left=state.time_left[mask],
-    )
+        for name, value in named("everyone").items():
+            self.params[name].copy_(value)
+        self.converged.copy_(state["converged"])
+        self.losses.copy_(state["losses"])
+        members = Members(
+            params=named("params"),
+            previous=named("previous"),
+            **{name: state[name] for name in VECTORS},
+        )
+        return members, int(state["n_steps"]) + 1
