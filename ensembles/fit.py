@@ -28,6 +28,7 @@ from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, Trainer, TrainingProblem
 
 CPU_BUDGET = 2**27  # stacked members that fit the cache train several times faster
+CPU_ALONE = 2**24  # bytes of a member that fills the cache by itself, and gains from no others
 DEVICE_BUDGET = 2**33
 SECOND_ORDER_ROWS = 512  # points times outputs up to which the second-order trainer is used
 
@@ -109,8 +110,7 @@ def fit_members(
     n_params = sum(value.numel() for value in prior_precision(network).values())
     trainer = trainer or default_trainer(x.shape[0], y.shape[1], loss)
     each = trainer.bytes_per_member(n_params, y.shape[0], y.shape[1], x.element_size())
-    budget = memory_budget or trainer.memory_budget
-    budget = budget or (CPU_BUDGET if x.device.type == "cpu" else DEVICE_BUDGET)
+    budget = memory_budget or trainer.memory_budget or _default_budget(x.device, each)
     kept = None
     if checkpoint is not None:
         where = checkpoint if isinstance(checkpoint, Checkpoint) else checkpoint_at(checkpoint)
@@ -150,6 +150,12 @@ def fit_members(
             checkpoint=kept,
         )
     return _gather(parts, first)
+
+
+def _default_budget(device: torch.device, each: int) -> int:
+    if device.type != "cpu":
+        return DEVICE_BUDGET
+    return 1 if each > CPU_ALONE else CPU_BUDGET
 
 
 def default_trainer(n_points: int, n_outputs: int, loss: Loss) -> Trainer:

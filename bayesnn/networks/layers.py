@@ -80,30 +80,23 @@ class NTKLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out"]:
         """Return the layer's output, [..., out_features]."""
-        y = self._scaled_product(x)
-        # the bias is scaled, not its broadcast: gradients are summed over points before the factor
-        return y if self.bias is None else y + torch.ops.aten.mul.Scalar(self.bias, self.bias_std)
-
-    def _scaled_product(
-        self, x: Float[Tensor, "*batch in_features"]
-    ) -> Float[Tensor, "*batch out"]:
-        """Return weight_std/√in_features · x Wᵀ, the factor applied to the smallest of the three.
-
-        Where the sizes are symbols, under torch.export, it is the result.
-        """
         scale = self.weight_std / math.sqrt(self.in_features)
         # not `*`, whose derivative in forward mode takes several times as long for numbers
         times = torch.ops.aten.mul.Scalar
+        # the bias is scaled, not its broadcast: gradients are summed over points before the factor
+        bias = None if self.bias is None else times(self.bias, self.bias_std)
         y: Tensor
-        if torch.compiler.is_compiling():
-            y = times(nn.functional.linear(x, self.weight), scale)
-        elif x.numel() > self.in_features * max(FEW, self.in_features, self.out_features):
-            y = nn.functional.linear(x, times(self.weight, scale))
-        elif self.in_features < self.out_features:
-            y = nn.functional.linear(times(x, scale), self.weight)
-        else:
-            y = times(nn.functional.linear(x, self.weight), scale)
-        return y
+        # in training the weights' factor goes to the smallest tensor; elsewhere to the result, so
+        # that memory grows with the points alone and sizes may be symbols
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            if x.numel() > self.in_features * max(FEW, self.in_features, self.out_features):
+                y = nn.functional.linear(x, times(self.weight, scale), bias)
+                return y
+            if self.in_features < self.out_features:
+                y = nn.functional.linear(times(x, scale), self.weight, bias)
+                return y
+        y = times(nn.functional.linear(x, self.weight), scale)
+        return y if bias is None else y + bias
 
     def extra_repr(self) -> str:
         """Return the settings for `repr`."""

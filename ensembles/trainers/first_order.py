@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ensembles.evaluation import over_members
-from ensembles.methods.protocol import Params
+from ensembles.methods.protocol import Params, Shift
 from ensembles.trainers.batches import Batches
 from ensembles.trainers.execution import Execution
 from ensembles.trainers.held_out import Best, EarlyStopping
@@ -235,15 +235,21 @@ def member_losses(
         offset = None if offset is None else offset[:, rows]
         weight = None if weight is None else weight[rows]
 
-    values = over_members(
-        lambda member, shift: problem.value(problem.network, member, shift, x),
-        params,
-        problem.shift,
-        network=problem.network,
-    )
+    def value(member: Params, shift: Shift) -> Tensor:
+        return problem.value(problem.network, member, shift, x)
+
+    if targets.shape[0] == 1:  # alone, it needs no transform, which takes a millisecond
+        shift = {name: _alone(part) for name, part in problem.shift.items()}
+        values = value(_alone(params), shift).unsqueeze(0)
+    else:
+        values = over_members(value, params, problem.shift, network=problem.network)
     values = values.to(next(iter(params.values())))  # a lower precision ends here
     each = problem.loss(values if offset is None else values + offset, targets)
     return (each if weight is None else weight * each).sum(-1) / x.shape[0]
+
+
+def _alone(params: Params) -> Params:
+    return {name: value.squeeze(0) for name, value in params.items()}
 
 
 def _on_device(problem: TrainingProblem) -> TrainingProblem:
