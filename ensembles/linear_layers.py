@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bayesnn.networks import NTKLinear, StandardLinear
+from bayesnn.networks import NTKConv2d, NTKLinear, StandardLinear
 from ensembles.jacobian_parts import Trainable, uniform
 from ensembles.methods.protocol import Params
 
 DENSE = (nn.Linear, NTKLinear, StandardLinear)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, NTKConv2d)
 
 Hook = Callable[[str, Tensor, Tensor], Tensor | None]
 
@@ -108,10 +108,7 @@ def outputs_hooked(modules: dict[str, nn.Module], hook: Hook) -> Iterator[None]:
 
 def _is_linear(module: nn.Module) -> bool:
     # subclasses may compute something else
-    if type(module) in CONVOLUTIONS:
-        assert isinstance(module, nn.Conv1d | nn.Conv2d)
-        return module.groups == 1
-    return type(module) in DENSE
+    return type(module) in (*DENSE, *CONVOLUTIONS) and getattr(module, "groups", 1) == 1
 
 
 def _calls(
@@ -142,6 +139,8 @@ def _layer(
     weight_scale, bias_scale = 1.0, 1.0
     if isinstance(module, NTKLinear):
         weight_scale, bias_scale = module.weight_std / module.in_features**0.5, module.bias_std
+    elif isinstance(module, NTKConv2d):
+        weight_scale, bias_scale = module.weight_std / module.fan_in**0.5, module.bias_std
     layer = Layer(
         module=module,
         weight=trainable("weight", weight_scale),
@@ -155,6 +154,10 @@ def _layer(
 
 def _patches(module: nn.Module, images: Tensor) -> Tensor:
     """Return what each output of a convolution sees, [b, positions, f]."""
+    if isinstance(module, NTKConv2d):
+        return functional.unfold(
+            images, module.kernel_size, padding=module.padding, stride=module.stride
+        ).mT
     assert isinstance(module, nn.Conv1d | nn.Conv2d)
     kernel, dilation = module.kernel_size, module.dilation
     if module.padding == "same":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
-from bayesnn.networks import Erf, NTKLinear, StandardLinear, mlp
+from bayesnn.networks import Erf, NTKConv2d, NTKLinear, StandardLinear, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import linearisation
 from ensembles.linearisation import jacobian, linearise
@@ -71,6 +71,20 @@ class Convolutions(nn.Module):
         return self.out(self.grouped(h).mean((2, 3)))
 
 
+class NTKConvolutions(nn.Module):
+    """A convolution in NTK parametrisation on [n, 2, 6, 5], and one without a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = NTKConv2d(2, 3, kernel_size=3, stride=2, padding=1)
+        self.second = NTKConv2d(3, 4, kernel_size=2, bias_std=0.0)
+        self.out = NTKLinear(4, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.second(torch.tanh(self.first(x))))
+        return self.out(h.mean((2, 3)))
+
+
 class Sequences(nn.Module):
     """A convolution in time, layers on [n, tokens, features], attention and a normalisation."""
 
@@ -126,6 +140,7 @@ NETWORKS = {
     "twice": (Twice, (2,), {"shared.weight", "shared.bias"}),
     "tied": (Tied, (2,), {"first.weight", "first.bias", "second.bias"}),
     "convolutions": (Convolutions, (2, 6, 5), {"grouped.weight", "grouped.bias"}),
+    "ntk convolutions": (NTKConvolutions, (2, 6, 5), set()),
     "sequences": (Sequences, (2, 6), {"norm.weight", "norm.bias", "shift"}),
     "swapped": (Swapped, (N, 2), {"layer.weight", "layer.bias"}),
     "branches": (Branches, (2,), {"raw"}),
