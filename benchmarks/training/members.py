@@ -22,9 +22,10 @@ def report(setting: Setting) -> Report:
     network = paper_network().to(setting.device)
     points = torch.linspace(-6, 6, 50, device=setting.device).unsqueeze(1)
     lines = []
+    steps = 100 if setting.quick else 2000
     for name, trainer in (
         ("gauss_newton()", gauss_newton()),
-        ("adam(steps=2000)", adam(steps=100 if setting.quick else 2000)),
+        (f"adam(steps={steps})", adam(steps=steps)),
     ):
         chunks: set[int] = set()
 
