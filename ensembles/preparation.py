@@ -24,8 +24,9 @@ def prepared(network: nn.Module, method: Method, x: Tensor) -> nn.Module:
         The copy, in evaluation mode.
 
     Raises:
-        ValueError: a parameter without a prior, batch normalisation, a network that draws random
-            numbers in evaluation mode, or one that is not linear in its read-out, if that matters.
+        ValueError: no parameters, a parameter without a prior, batch normalisation, a network that
+            draws random numbers in evaluation mode, or one that is not linear in its read-out, if
+            that matters.
 
     Example:
         >>> from bayesnn.networks import readout_names
@@ -35,6 +36,11 @@ def prepared(network: nn.Module, method: Method, x: Tensor) -> nn.Module:
         ('3.weight', '3.bias')
     """
     network = with_readout(network, x) if method.needs_readout else with_prior(network)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise ValueError(
+            "network: expected parameters that can be trained, found none (requires_grad is False "
+            "for all, or all start at a constant); give it some, or a precision= to some."
+        )
     params = draw_initial_params(network, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         # a draw may overflow: that is for the fit to say, of the member that does

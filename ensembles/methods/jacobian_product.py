@@ -20,7 +20,8 @@ def jacobian_product(network: nn.Module, at: Params, direction: Params, x: Tenso
     One forward-mode pass. Where an operation has no forward-mode derivative, the pass is made with
     attention by plain products and buffers that may be written to. Where that does not help, J·v
     is the derivative in u of Jᵀ·u, which is linear in u: two reverse passes and the same numbers.
-    The way that works is remembered for each network.
+    Operations that have one derivative only go row by row, which is slow. The way that works is
+    remembered for each network.
 
     Raises:
         RuntimeError: the network has no derivative, or cannot be called on x.
@@ -77,11 +78,29 @@ def _twice_by_autograd(network: nn.Module, at: Params, direction: Params, x: Ten
         leaves = {name: value.detach().requires_grad_() for name, value in at.items()}
         values = _with_own_buffers(network, leaves, x)
         u = torch.zeros_like(values, requires_grad=True)
-        pulled = torch.autograd.grad(values, list(leaves.values()), u, create_graph=True)
+        pulled = torch.autograd.grad(
+            values, list(leaves.values()), u, create_graph=True, materialize_grads=True
+        )
         onto = [direction[name] for name in leaves]
         (product,) = torch.autograd.grad(pulled, u, onto, create_graph=True)
     return product if torch.is_grad_enabled() else product.detach()
 
 
-_WAYS = (_forward, _forward_plainly, _twice_in_reverse, _twice_by_autograd)
+def _row_by_row(network: nn.Module, at: Params, direction: Params, x: Tensor) -> Tensor:
+    # for operations with a first derivative only: one reverse pass for each number
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        leaves = {name: value.detach().requires_grad_() for name, value in at.items()}
+        values = _with_own_buffers(network, leaves, x)
+        numbers = values.flatten().unbind()
+    each = []
+    for value in numbers:
+        row = torch.autograd.grad(
+            value, list(leaves.values()), retain_graph=True, materialize_grads=True
+        )
+        parts = zip(row, (direction[name] for name in leaves), strict=True)
+        each.append(torch.stack([(part * other).sum() for part, other in parts]).sum())
+    return torch.stack(each).view_as(values)
+
+
+_WAYS = (_forward, _forward_plainly, _twice_in_reverse, _twice_by_autograd, _row_by_row)
 _KNOWN: MutableMapping[nn.Module, int] = WeakKeyDictionary()

@@ -212,6 +212,7 @@ class Step:
                 lambda member, shift: problem.value(problem.network, member, shift, x),
                 params,
                 problem.shift,
+                network=problem.network,
             )
 
         blocks = [at(problem.inputs[points]) for points in self.ready.blocks(len(problem.targets))]

@@ -97,6 +97,17 @@ class NoOwnFunction(Network):
         return h.tanh()
 
 
+class OneDerivative(Network):
+    def middle(self, h: Tensor) -> Tensor:
+        return torch.cdist(h, self.first.weight.T).repeat(1, 8)[:, :8]
+
+
+class ManyDerivatives(Network):
+    def middle(self, h: Tensor) -> Tensor:
+        differences = h.unsqueeze(1) - self.first.weight.T
+        return differences.square().sum(2).sqrt().repeat(1, 8)[:, :8]
+
+
 class FusedAttention(Network):
     def middle(self, h: Tensor) -> Tensor:
         h = h.view(-1, 1, 2, 4)
@@ -114,6 +125,7 @@ PAIRS = [
     (TakesAnItem, TakesNoItem),
     (WritesIntoABuffer, WritesIntoNothing),
     (OwnFunction, NoOwnFunction),
+    (OneDerivative, ManyDerivatives),
     (FusedAttention, PlainAttention),
 ]
 each_pair = pytest.mark.parametrize(("awkward", "easy"), PAIRS, ids=lambda cls: cls.__name__)
@@ -233,5 +245,7 @@ def test_random_networks_are_refused_and_dropout_modules_are_not() -> None:
     x, _ = _data()
     with pytest.raises(ValueError, match=r"network: expected the same values.*torch.nn.Dropout"):
         prepared(Noisy().double(), ntkgp_lin(), x)
+    with pytest.raises(ValueError, match=r"network: expected parameters that can be trained"):
+        prepared(nn.Sequential(nn.LayerNorm(3)).double(), ntkgp_lin(), x)
     fine = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1)).double()
     assert not prepared(fine, ntkgp_param(), x).training
