@@ -88,9 +88,9 @@ def report(setting: Setting) -> Report:
                 "The network of toy and flights is an MLP 2×512 with erf in NTK parametrisation. "
                 "Loop: one network of torch.nn's layers after another, torch.optim.Adam in eager "
                 "mode, half mean squared error without a regulariser. JAX: the same MLPs and Adam "
-                "vmapped over members, jitted. Side by side: `fit_members` with `adam()`; the steps of "
-                "all chunks added, medians of blocks of steps. Floor: the larger of operations over "
-                "the rate and of the fewest bytes over the bandwidth."
+                "vmapped over members, jitted. Side by side: `fit_members` with `adam()`; the "
+                "steps of all chunks added, medians of blocks of steps. Floor: the larger of "
+                "operations over the rate and of the fewest bytes over the bandwidth."
             ),
         ],
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bayesnn.networks import Erf, StandardLinear, mlp
 from bayesnn.seeds import seeded_generator
-from ensembles import adam, deep_ensemble, early_stopping, ntkgp_param, sgd
+from ensembles import adam, deep_ensemble, early_stopping, gauss_newton, ntkgp_param, sgd
 from ensembles.fit import training_problem
 from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Method
@@ -30,7 +30,7 @@ FIRST_ORDER = {
     "sgd, batches": sgd(learning_rate=0.05, steps=12, batch_size=7, nesterov=False),
     "sgd, no momentum": sgd(learning_rate=0.05, steps=12, momentum=0.0),
 }
-TRAINERS = FIRST_ORDER
+TRAINERS = FIRST_ORDER | {"gauss_newton": gauss_newton(max_steps=12, tolerance=1e-30)}
 each_trainer = pytest.mark.parametrize("trainer", TRAINERS.values(), ids=TRAINERS.keys())
 
 

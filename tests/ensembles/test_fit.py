@@ -111,6 +111,33 @@ def test_chunks_that_do_not_fit_are_halved_and_that_is_said_once() -> None:
         torch.testing.assert_close(fitted.params[name], value, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.gpu
+def test_a_gpu_that_runs_out_of_memory_gets_smaller_chunks() -> None:
+    """Whether it is full at the first step or while a graph is captured."""
+    device = torch.device("cuda")
+    network = mlp(in_features=2, out_features=1, width=512, depth=2, activation=Erf()).to(device)
+    x, y = X.float().to(device), Y.float().to(device)
+
+    def fit() -> FittedMembers:
+        return fit_members(
+            network, x, y, method=ntkgp_param(), trainer=adam(steps=8), n_members=64,
+            loss=LOSS, seed=SEED, memory_budget=2**33,
+        )  # fmt: skip
+
+    expected = {name: value.cpu() for name, value in fit().params.items()}
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(device).total_memory
+    room = torch.cuda.memory_reserved() + 450 * 2**20
+    torch.cuda.set_per_process_memory_fraction(room / total)
+    try:
+        with pytest.warns(RuntimeWarning, match="do not fit the memory"):
+            found = fit()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    for name, value in expected.items():
+        torch.testing.assert_close(found.params[name].cpu(), value, rtol=1e-4, atol=1e-4)
+
+
 def test_a_member_that_does_not_fit_alone_is_an_error() -> None:
     with (
         pytest.warns(RuntimeWarning, match="do not fit"),
