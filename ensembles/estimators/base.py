@@ -26,8 +26,8 @@ from ensembles.inputs import (
     training_device,
     whole_seed,
 )
-from ensembles.likelihoods.training import first_order_trainer
-from ensembles.losses import Loss, SquaredError
+from ensembles.likelihoods.cross_entropy import cross_entropy_trainer
+from ensembles.losses import CrossEntropy, Loss
 from ensembles.methods.ntkgp_param import ntkgp_param
 from ensembles.methods.protocol import Method, Params, Shift
 from ensembles.prediction import EnsembleFunction
@@ -245,10 +245,10 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = fitted.n_steps
 
     def _trainer(self, loss: Loss, n_points: int) -> Trainer | None:
-        """Return the user's trainer, or one for losses other than squares; None: by size."""
-        if self.trainer is not None or isinstance(loss, SquaredError):
-            return self.trainer
-        return first_order_trainer(n_points)
+        """Return the user's trainer, or one for classes; None: by loss and size of the data."""
+        if self.trainer is None and isinstance(loss, CrossEntropy):
+            return cross_entropy_trainer(n_points)
+        return self.trainer
 
     def _member_chunks(self, X: Any) -> Iterator[Tensor]:
         """Return an iterator over f̃ of all members at some points after others, [m, points, k].

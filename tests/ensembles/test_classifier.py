@@ -17,10 +17,15 @@ from bayesnn.networks import Erf, mlp
 from ensembles import (
     EnsembleClassifier,
     adam,
+    anchored,
     cross_entropy,
     deep_ensemble,
     gauss_newton,
+    ntkgp_fn,
+    ntkgp_lin,
+    ntkgp_param,
     one_hot_regression,
+    randomised_prior,
 )
 
 QUICK = adam(steps=40, batch_size=64)
@@ -79,13 +84,38 @@ def test_two_classes(likelihood: Any) -> None:
 def test_defaults_classify_real_data(likelihood: Any) -> None:
     x, y = load_iris(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x, y, random_state=0, stratify=y)
-    model = EnsembleClassifier(n_members=4, likelihood=likelihood, random_state=0)
+    model = EnsembleClassifier(n_members=2, likelihood=likelihood, random_state=0)
     model.fit(x_train, y_train)
     proba = model.predict_proba(x_test)
     assert (proba.argmax(1) == y_test).mean() > 0.9
     nll = -np.log(proba[np.arange(len(y_test)), y_test]).mean()
     assert nll < 0.3  # guessing gives 1.1
     assert model.temperature_fitted_
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        deep_ensemble(),
+        anchored(),
+        randomised_prior(),
+        ntkgp_param(),
+        ntkgp_fn(),
+        ntkgp_lin(),
+    ],
+    ids=lambda method: method.name,
+)
+def test_every_method_classifies(method: Any, device: str) -> None:
+    x, y = _blobs()
+    model = _model(method=method, temperature=1.0, device=device).fit(x, y)
+    post = model.posterior(np.concatenate((x, 30 * x)))
+    assert (post.probabilities[:60].argmax(1).cpu().numpy() == y).mean() > 0.9
+    # each row sums to 1 and its entropy has two parts of at least 0, of at most log 3 together
+    torch.testing.assert_close(
+        post.probabilities.sum(1), torch.ones_like(post.total_entropy), rtol=1e-6, atol=0
+    )
+    assert float(post.total_entropy.max()) < np.log(3) + 1e-6
+    assert model.predict(x).shape == (60,)
 
 
 def test_probabilities_are_the_mean_of_the_members_softmax() -> None:
@@ -105,7 +135,7 @@ def test_entropies_tell_ignorance_from_noise() -> None:
     x = np.concatenate((np.zeros((150, 1)), np.full((150, 1), 2.0)))
     y = np.concatenate((rng.integers(0, 2, 150), np.ones(150, dtype=int)))
     network = _small(1, 2, generator=torch.Generator().manual_seed(0))
-    model = _model(network=network, n_members=12, trainer=adam(steps=300)).fit(x, y)
+    model = _model(network=network, n_members=8, trainer=adam(steps=150)).fit(x, y)
     coin, sure, far = (model.posterior([[at]]) for at in (0.0, 2.0, -30.0))
     assert float(coin.noise_entropy) > 0.6
     assert float(coin.epistemic_entropy) < 0.05

@@ -88,10 +88,10 @@ def _model(**settings: object) -> EnsembleRegressor:
     defaults: dict[str, object] = {
         "network": _network(),
         "likelihood": heteroscedastic(),
-        "n_members": 4,
+        "n_members": 2,
         "standardize": True,
         "random_state": 0,
-        "trainer": adam(steps=400, batch_size=100),
+        "trainer": adam(steps=300, batch_size=100),
     }
     return EnsembleRegressor(**(defaults | settings))
 

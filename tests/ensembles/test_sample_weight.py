@@ -39,7 +39,9 @@ def _linear(out_features: int = 1) -> NTKLinear:
     [gauss_newton(tolerance=1e-10), adam(steps=250, learning_rate=0.3)],
     ids=["gauss_newton", "adam"],
 )
-def test_a_weighted_ensemble_is_the_posterior_of_repeated_rows(trainer: object) -> None:
+def test_a_weighted_ensemble_is_the_posterior_of_repeated_rows(
+    trainer: object, device: str
+) -> None:
     """In a linear model members are exact samples of the posterior.
 
     It is written out for the data with each row repeated as often as its weight says. With m
@@ -58,15 +60,15 @@ def test_a_weighted_ensemble_is_the_posterior_of_repeated_rows(trainer: object) 
     variance = np.diag(kernel(points, points) - explained)
     model = EnsembleRegressor(
         _linear(), method=anchored(), n_members=n_members, noise_std=noise, random_state=0,
-        trainer=trainer,
+        trainer=trainer, device=device,
     )  # fmt: skip
     post = model.fit(x, y, sample_weight=WEIGHTS).posterior(points)
-    error = np.abs(post.mean.numpy() - mean)
-    ratio = post.epistemic_variance.numpy() / variance
+    error = np.abs(post.mean.cpu().numpy() - mean)
+    ratio = post.epistemic_variance.cpu().numpy() / variance
     assert (error < 5 * np.sqrt(variance / n_members)).all()
     assert (np.abs(ratio - 1) < 5 * math.sqrt(2 / n_members)).all()
     # without weights the posterior is another: the bounds above can tell
-    bare = model.fit(x, y).posterior(points).epistemic_variance.numpy() / variance
+    bare = model.fit(x, y).posterior(points).epistemic_variance.cpu().numpy() / variance
     assert (np.abs(bare - 1) > 5 * math.sqrt(2 / n_members)).any()
 
 
