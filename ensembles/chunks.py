@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -54,7 +55,11 @@ def train_in_chunks(
     kept = {numbers.start: numbers for numbers in finished}
     results: list[Chunk] = []
     warned = False
+    full = False
     while first < n_members:
+        if full:  # what was left half-done may hold memory in cycles
+            gc.collect()
+            full = False
         if checkpoint is not None and first in kept:
             numbers = kept[first]
             results.append(read(numbers, checkpoint.trained(numbers, device)))
@@ -80,7 +85,7 @@ def train_in_chunks(
                     RuntimeWarning,
                     stacklevel=4,
                 )
-            warned = True
+            warned = full = True
             continue  # outside of this handler, which holds on to the memory
         if checkpoint is not None:
             checkpoint.finish(numbers, trained)

@@ -130,9 +130,9 @@ class _Training:
             for name, value in problem.precision.items()
             if not bool((value == value.flatten()[0]).all())
         }
-        self._evaluate: Callable[[list[Tensor]], Tensor] = self._member_losses
+        self._compiled: Callable[[list[Tensor]], Tensor] | None = None
         if plan.execution.compile:
-            self._evaluate = torch.compile(self._member_losses, dynamic=False)
+            self._compiled = torch.compile(self._member_losses, dynamic=False)
         self.leaves = self._new_leaves()
         self._run = plan.execution.runner(self._step, device)
 
@@ -145,7 +145,7 @@ class _Training:
 
     def close(self) -> None:
         """Free what steps need, a graph's memory above all, before any garbage collection."""
-        del self._run, self._evaluate
+        del self._run, self._compiled
 
     def params(self) -> Params:
         """Return copies of the parameters, in the network's own shape and layout."""
@@ -186,7 +186,7 @@ class _Training:
 
     def _losses_and_gradients(self, values: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         with self._plan.execution.forward_pass(self._problem.inputs.device):
-            losses = self._evaluate(values)
+            losses = (self._compiled or self._member_losses)(values)
         return losses.detach(), torch.autograd.grad(losses.sum(), values)
 
     def _member_losses(self, values: list[Tensor]) -> Tensor:

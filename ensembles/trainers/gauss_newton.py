@@ -92,7 +92,7 @@ def gauss_newton(
         tolerance: a member is done when a step lowers its loss by less than this part.
         initial_damping: λ at the start, relative to the mean diagonal of the member's kernel.
         memory_budget: bytes that the members trained at once may take; more members than fit are
-            trained in chunks. By default 128 MiB on a CPU, where what fits the cache trains
+            trained in chunks. By default 64 MiB on a CPU, where what fits the cache trains
             faster, and 8 GiB elsewhere.
 
     Returns:
