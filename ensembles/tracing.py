@@ -33,7 +33,8 @@ def trace_any_length(function: Function, state: Sequence[Tensor], x: Tensor) -> 
         A module (*state, points) -> tensors, for any number of points.
 
     Raises:
-        ValueError: the operations depend on the number of points in another way than its multiples.
+        ValueError: the operations depend on values, or on the number of points in another way than
+            its multiples.
     """
     points = torch.cat([x + 0.1 * i for i in range(LONG)])
     graph = _trace(function, state, points[:SHORT])
@@ -58,7 +59,13 @@ def trace_any_length(function: Function, state: Sequence[Tensor], x: Tensor) -> 
 
 def _trace(function: Function, state: Sequence[Tensor], x: Tensor) -> fx.GraphModule:
     with torch.no_grad():
-        traced: fx.GraphModule = make_fx(function)(*state, x)
+        try:
+            traced: fx.GraphModule = make_fx(function)(*state, x)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                "network: it cannot be exported, because what it does depends on values, or on "
+                f"operations that torch cannot trace ({str(error).splitlines()[0]})."
+            ) from error
     traced.graph.eliminate_dead_code()
     return traced
 

@@ -180,6 +180,11 @@ def test_operations_that_depend_on_the_number_of_points_are_refused() -> None:
             trace_any_length(function, [], x)
 
 
+def test_operations_that_depend_on_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="depends on values"):
+        trace_any_length(lambda p: (p if bool(p.sum() > 0) else -p,), [], torch.zeros(1, 3))
+
+
 def test_traces_hold_for_any_length() -> None:
     """Sizes that are multiples of the length, and numbers that happen to be like the length."""
     weight = torch.arange(77.0).reshape(7, 11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import pkgutil
@@ -129,9 +130,14 @@ CASES: dict[str, Callable[[], EnsembleRegressor]] = {
 }  # fmt: skip
 
 
+@functools.cache
+def case_model(case: str) -> EnsembleRegressor:
+    return CASES[case]()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_loaded_ensemble_predicts_the_same_bit_for_bit(case: str, tmp_path: Path) -> None:
-    model = CASES[case]()
+    model = case_model(case)
     again = EnsembleRegressor.load(saved(model, tmp_path))
     before = model.posterior(X_NEW, keep_members=True)
     after = again.posterior(X_NEW, keep_members=True)
@@ -147,7 +153,7 @@ def test_a_loaded_ensemble_predicts_the_same_bit_for_bit(case: str, tmp_path: Pa
 
 @pytest.mark.parametrize("case", CASES)
 def test_settings_and_fitted_attributes_come_back(case: str, tmp_path: Path) -> None:
-    model = CASES[case]()
+    model = case_model(case)
     again = EnsembleRegressor.load(saved(model, tmp_path))
     assert vars(again).keys() == vars(model).keys()
     for name, value in model.get_params(deep=False).items():
@@ -172,7 +178,7 @@ def test_settings_and_fitted_attributes_come_back(case: str, tmp_path: Path) -> 
     ["default network", "ntkgp", "fourier features", "prior and read-out", "declared network"],
 )
 def test_a_loaded_ensemble_fits_the_same_again(case: str, tmp_path: Path) -> None:
-    model = CASES[case]()
+    model = case_model(case)
     again = EnsembleRegressor.load(saved(model, tmp_path)).fit(X, Y)
     assert np.array_equal(again.predict(X_NEW), model.predict(X_NEW))
 
