@@ -271,7 +271,10 @@ def _finite(problem: TrainingProblem, params: Params) -> Bool[Tensor, " m"]:
 
 
 def _part(problem: TrainingProblem, trained: Trained) -> Part:
-    return problem.shift, trained, _finite(problem, trained.params)
+    finite = _finite(problem, trained.params)
+    # dictionaries of its own, which `_joined` may empty
+    shift = {name: dict(params) for name, params in problem.shift.items()}
+    return shift, replace(trained, params=dict(trained.params)), finite
 
 
 def _network_digest(network: nn.Module) -> str:
@@ -299,17 +302,26 @@ def _gather(chunks: list[Part], first: int) -> FittedMembers:
             stacklevel=4,
         )
 
-    def cat(parts: list[Params]) -> Params:
-        return {name: torch.cat([part[name] for part in parts])[finite] for name in parts[0]}
-
+    keep = finite if failed else None
     converged = torch.cat([trained.converged.to(finite) for _, trained, _ in chunks])[finite]
     return FittedMembers(
-        params=cat([trained.params for _, trained, _ in chunks]),
-        shift={name: cat([shift[name] for shift, *_ in chunks]) for name in chunks[0][0]},
+        params=_joined([trained.params for _, trained, _ in chunks], keep),
+        shift={name: _joined([shift[name] for shift, *_ in chunks], keep) for name in chunks[0][0]},
         members=tuple(i for i, good in enumerate(finite.tolist(), first) if good),
         converged=tuple(converged.tolist()),
         n_steps=max(trained.n_steps for _, trained, _ in chunks),
     )
+
+
+def _joined(parts: list[Params], keep: Bool[Tensor, " m"] | None) -> Params:
+    """Return the chunks' tensors as one each, and empty the chunks: memory holds few of both."""
+    joined = {}
+    for name in tuple(parts[0]):
+        pieces = [part.pop(name) for part in parts]
+        whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        del pieces
+        joined[name] = whole if keep is None else whole[keep]
+    return joined
 
 
 def _stack(parts: list[Params]) -> Params:
