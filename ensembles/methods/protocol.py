@@ -52,7 +52,10 @@ class Method(Protocol):
         ...
 
     def draw(self, network: nn.Module, *, generator: torch.Generator) -> MemberDraw:
-        """Return one member's draws: θ₀ first, then θ*, whatever else afterwards."""
+        """Return one member's draws: θ₀ first, then θ*, whatever else afterwards.
+
+        Members are drawn in threads, so the network must stay as it is meanwhile.
+        """
         ...
 
     def center(self, network: nn.Module, start: Params) -> Params | None:
