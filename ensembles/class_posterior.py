@@ -32,10 +32,12 @@ def class_posterior(
     """
     parts = [
         ClassProbabilities.from_members(
-            (values / temperature).softmax(-1), keep_members=keep_members
+            (values / temperature).softmax(-1), keep_members=keep_members, classes=classes
         )
         for values in chunks
     ]
+    if len(parts) == 1:
+        return parts[0]
     n_members = parts[0].n_members
     several = n_members > 1
     kept = [part.members for part in parts if part.members is not None]
