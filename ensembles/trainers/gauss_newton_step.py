@@ -61,13 +61,13 @@ class Members:
     done: Bool[Tensor, " m"]
     stuck: Bool[Tensor, " m"]
 
-    def kept(self, mask: Bool[Tensor, " m"]) -> Members:
-        """Return some of the members."""
+    def kept(self, which: Tensor) -> Members:
+        """Return some of the members, by mask or number."""
         params, previous = (
-            {name: value[mask] for name, value in given.items()}
+            {name: value[which] for name, value in given.items()}
             for given in (self.params, self.previous)
         )
-        vectors = {name: getattr(self, name)[mask] for name in VECTORS}
+        vectors = {name: getattr(self, name)[which] for name in VECTORS}
         return Members(params=params, previous=previous, **vectors)
 
 
@@ -92,6 +92,9 @@ def kept_problem(problem: TrainingProblem, which: Tensor) -> TrainingProblem:
 class Step:
     """What all steps share.
 
+    A member that is alone goes through a step beside a copy of itself: batches of one take other
+    kernels, whose rounding hundreds of steps would amplify into another member.
+
     Attributes:
         ready: the network at the data, to be linearised.
         initial_damping: λ at the first step, relative to the mean diagonal of K.
@@ -104,6 +107,10 @@ class Step:
 
     def start(self, problem: TrainingProblem) -> Members:
         """Return the members at their start, with λ still to be chosen."""
+        if len(problem.targets) == 1:
+            both = torch.zeros(2, dtype=torch.long, device=problem.targets.device)
+            start = {name: value[both] for name, value in problem.start.items()}
+            return self.start(replace(kept_problem(problem, both), start=start)).kept(both[:1])
         zeros = problem.targets.new_zeros(len(problem.targets), dtype=torch.float64)
         data_loss = _half_square(self._residual(problem, problem.start))
         loss = data_loss
@@ -135,6 +142,10 @@ class Step:
         Returns:
             The members; those that were done are as they were.
         """
+        if len(now.numbers) == 1:
+            both = torch.zeros_like(now.numbers).repeat(2)
+            stepped = self(kept_problem(problem, both), now.kept(both), first=first)
+            return stepped.kept(both[:1])
         center, weight = problem.center, _weight(problem)
         noise = 0.0 if center is None else problem.loss.pull
         # a moved start would have no place on the flow that members without a regulariser follow

@@ -144,9 +144,14 @@ def test_draws_depend_on_the_seed_and_the_members_number_alone(method: Method, d
 
 
 @each_method
-@each_trainer
+@pytest.mark.parametrize(
+    "trainer", [gauss_newton(), adam(steps=100, batch_size=4)], ids=["gauss_newton", "adam"]
+)
 def test_chunks_train_the_same_members(method: Method, trainer: Trainer, device: str) -> None:
-    """‖Δ‖/‖θ‖ ≤ 1e-10 for each parameter of each member, whatever is trained beside it."""
+    """‖Δ‖/‖θ‖ ≤ 1e-10 for each parameter of each member, whatever is trained beside it.
+
+    Gauss–Newton runs until it stops by itself: rounding grows in its steps.
+    """
     network, (x, y) = _network(device, width=24), _data(device, n=20)
     fits = [
         fit_members(
