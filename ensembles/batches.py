@@ -127,7 +127,9 @@ def _finite(values: Any) -> bool:
 
 
 def _for_numpy(values: Tensor) -> Any:
+    if values.layout != torch.strided:
+        raise ValueError(f"X: expected a dense tensor, got {values.layout}; use .to_dense().")
     values = values.detach().cpu()
-    if values.layout == torch.strided and values.dtype in {torch.float16, torch.bfloat16}:
+    if values.dtype in {torch.float16, torch.bfloat16}:
         values = values.float()
     return values.numpy()

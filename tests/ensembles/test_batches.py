@@ -162,6 +162,11 @@ def test_a_bad_part_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         gathered(iter(()), check())
 
 
+def test_sparse_tensors_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected a dense tensor, .* use \.to_dense"):
+        gathered(torch.tensor(X).to_sparse(), check())
+
+
 def test_large_but_finite_values_are_fine() -> None:
     large = np.full((4, 3), 1e308)
     assert np.array_equal(gathered(large, check()), large)
