@@ -247,7 +247,11 @@ def test_clone_keeps_the_settings() -> None:
 @pytest.mark.usefixtures("as_users_run")
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks() -> None:
-    results = check_estimator(EnsembleRegressor(n_members=3), on_fail=None)
+    # repeated rows draw different noise; the law in distribution is in test_sample_weight.py
+    declared = {"check_sample_weight_equivalence_on_dense_data": "targets are perturbed"}
+    results = check_estimator(
+        EnsembleRegressor(n_members=3), on_fail=None, expected_failed_checks=declared
+    )
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
     assert not failed
     assert len(results) > 40
