@@ -58,6 +58,10 @@ def heteroscedastic(*, scale: float = 0.5, bound: float = 6.0) -> Heteroscedasti
     of σ²(x). Targets are not perturbed, and sample-then-optimise is not exact here. (Nix and
     Weigend, 1994; Lakshminarayanan et al., 2017, arXiv 1612.01474.)
 
+    Where the noise hardly depends on x, or rows are few, `gaussian()` does better: members then
+    take residuals that they have fitted for small noise (benchmarks/likelihood_defaults.py).
+    Compare both on held-out rows.
+
     Args:
         scale: s: a prior standard deviation of a of 2 is one of log σ² of about 2s.
         bound: B: σ² stays between exp(±B) times σ̂².
