@@ -91,12 +91,16 @@ class RegressionSummary:
         Raises:
             ValueError: a covariance of one member, or one that the budget does not hold.
         """
-        parts: list[Moments] = []
+        mean, epistemic, noise = _Rows(), _Rows(), _Rows()
         kept: list[Tensor] = []
         n_members = 1
         for values in chunks:
             n_members = len(values)
-            parts.append(self.moments(values))
+            part = self.moments(values)
+            mean.add(part.mean)
+            noise.add(part.noise)
+            if part.epistemic is not None:
+                epistemic.add(part.epistemic)
             if keep_members or covariance:
                 kept.append(self.likelihood.function(values))
             if covariance:
@@ -112,11 +116,10 @@ class RegressionSummary:
         def shaped(values: Tensor) -> Tensor:
             return values.squeeze(-1) if flat else values
 
-        epistemic = [part.epistemic for part in parts if part.epistemic is not None]
         return Predictive(
-            mean=shaped(_joined([part.mean for part in parts])),
-            epistemic_variance=shaped(_joined(epistemic)) if epistemic else None,
-            noise_variance=shaped(_joined([part.noise for part in parts])),
+            mean=shaped(mean.joined()),
+            epistemic_variance=shaped(epistemic.joined()) if n_members > 1 else None,
+            noise_variance=shaped(noise.joined()),
             n_members=n_members,
             members=shaped(members) if keep_members and members is not None else None,
             covariance=joint[0] if flat and joint is not None else joint,
@@ -133,5 +136,31 @@ class RegressionSummary:
         check_covariance_fits(len(one), n_points, one.shape[2], one.element_size(), budget)
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+class _Rows:
+    """Rows that come in parts, held in few blocks of memory.
+
+    A small block kept from every chunk would keep the allocator from using the chunks' large ones
+    again: a million points then took gigabytes.
+    """
+
+    def __init__(self) -> None:
+        self._held: Tensor | None = None
+        self._n = 0
+
+    def add(self, part: Tensor) -> None:
+        """Append rows."""
+        end = self._n + len(part)
+        if self._held is None:
+            self._held = part
+        elif end > len(self._held):
+            grown = part.new_empty((max(end, 2 * self._n), *part.shape[1:]))
+            grown[: self._n] = self._held[: self._n]
+            self._held = grown
+        if self._n:
+            self._held[self._n : end] = part
+        self._n = end
+
+    def joined(self) -> Tensor:
+        """Return all rows."""
+        assert self._held is not None
+        return self._held[: self._n]
