@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from bayesnn.checks import as_finite_tensor, check_count
 from bayesnn.seeds import seeded_generator
+from bayesnn.versions import installed_versions
 from ct.geometry import ImageGrid, ParallelBeam
 from ct.noise import estimate_noise_std
 from ct.posterior.mc_dropout import mc_dropout
@@ -110,7 +110,7 @@ def reconstruct(
         "noise_std": noise_means,
         "noise_std_source": "estimated" if noise is None else "given",
         "calibration": estimates[0].calibration,
-        "versions": {name: _version(name) for name in ("bayesnn", "torch")},
+        "versions": installed_versions("bayesnn", "torch"),
         "diagnostics": [estimate.diagnostics for estimate in estimates],
     }
     result = Reconstruction(
@@ -199,13 +199,6 @@ def _part_of(progress: Progress | None, index: int, n_slices: int) -> Progress |
     if progress is None:
         return None
     return lambda done, total: progress(index * total + done, n_slices * total)
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"  # run from the source tree
 
 
 def _stacked(parts: list[Tensor | None]) -> Tensor | None:

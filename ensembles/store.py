@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from bayesnn.versions import installed_versions
 from ensembles.estimators.base import EnsembleBase
 from ensembles.methods.protocol import Method
 from ensembles.plain_data import decode, encode
@@ -63,7 +63,7 @@ def save_ensemble(model: EnsembleBase, path: str | os.PathLike[str]) -> None:
         "fitted": fitted,
         "network": encode_network(model.network_, tensors),
         "network_given": model.network is not None,
-        "versions": {name: importlib.metadata.version(name) for name in ("bayesnn", "torch")},
+        "versions": installed_versions("bayesnn", "torch"),
     }
     write_tensor_file(path, tensors, content, file_format=_FORMAT, version=_VERSION)
 

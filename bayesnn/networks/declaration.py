@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bayesnn.networks.attention import use_plain_attention
 from bayesnn.networks.layer_precision import layer_precisions, names_below, trainable
+from bayesnn.networks.plain_layers import use_plain_attention, use_plain_recurrence
 
 Precision = float | Tensor
 _ATTRIBUTE = "_bayesnn_declaration"
@@ -81,6 +81,7 @@ def with_prior(
     layer_precisions(network)  # refuses what can have no prior, and sometimes no copy
     network = copy.deepcopy(network).eval()
     use_plain_attention(network)
+    use_plain_recurrence(network)
     earlier = declaration(network) or Declaration(precision={}, mean={}, held=(), readout=None)
     given = _given(network, precision or {})
     if readout is not None and not names_below(network, readout):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from jaxtyping import Float32
 from bayesnn.checks import check_count, check_positive
 from bayesnn.files import check_writable
 from bayesnn.seeds import seeded_generator
+from bayesnn.versions import installed_versions
 from ct.data.images import ImageStack, read_image
 from ct.data.sinogram_file import write_sinogram
 from ct.geometry import ImageGrid, ParallelBeam
@@ -161,7 +161,7 @@ def sinogram_units(image_units: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
-    return {name: importlib.metadata.version(name) for name in ("bayesnn", "torch", "numpy")}
+    return installed_versions("bayesnn", "torch", "numpy")
 
 
 def _slices(

@@ -132,7 +132,8 @@ def _train(
     for n_steps in range(first, max_steps + 1 if len(members.numbers) else first):
         everyone.note_losses(members)
         members = step(own, members, first=n_steps == 1)
-        if n_steps % every == 0 and 4 * int(members.done.sum()) >= len(members.done):
+        asked = n_steps == 1 or n_steps % every == 0  # linear members are done after one step
+        if asked and 4 * int(members.done.sum()) >= len(members.done):
             everyone.note(members)
             left = ~members.done
             members, own = members.kept(left), kept_problem(own, left)

@@ -1,4 +1,4 @@
-"""Attention that every transform of torch.func can take."""
+"""Attention and recurrence that every transform of torch.func can take."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def use_plain_attention(network: nn.Module) -> None:
 
 
 def _has_hook(module: nn.Module) -> bool:
-    return _enter in module._forward_pre_hooks.values()
+    return _enter in _pre_hooks(module)
 
 
 def _enter(module: nn.Module, _: Any) -> None:
@@ -48,3 +48,41 @@ def _leave(module: nn.Module, *_: Any) -> None:
     delattr(module, _ATTRIBUTE)
     torch.backends.mha.set_fastpath_enabled(fast)
     plain.__exit__(None, None, None)
+
+
+def use_plain_recurrence(network: nn.Module) -> None:
+    """Make `torch.nn.RNN`, `GRU` and `LSTM` run without cuDNN on a GPU, in place.
+
+    cuDNN has no derivative in evaluation mode, and takes weights in one piece of memory alone, as
+    those of a member never are.
+
+    Args:
+        network: a network whose recurrent layers get a pair of hooks.
+
+    Example:
+        >>> layer = nn.GRU(2, 4, batch_first=True)
+        >>> use_plain_recurrence(layer)
+        >>> layer(torch.ones(3, 5, 2))[0].shape
+        torch.Size([3, 5, 4])
+    """
+    for module in network.modules():
+        if isinstance(module, nn.RNNBase) and _without_cudnn not in _pre_hooks(module):
+            module.register_forward_pre_hook(_without_cudnn)
+            module.register_forward_hook(_with_cudnn, always_call=True)
+
+
+_CUDNN = "_bayesnn_cudnn_enabled"
+
+
+def _without_cudnn(module: nn.Module, _: Any) -> None:
+    setattr(module, _CUDNN, torch.backends.cudnn.enabled)
+    torch.backends.cudnn.enabled = False
+
+
+def _with_cudnn(module: nn.Module, *_: Any) -> None:
+    torch.backends.cudnn.enabled = getattr(module, _CUDNN)
+    delattr(module, _CUDNN)
+
+
+def _pre_hooks(module: nn.Module) -> list[Any]:
+    return list(module._forward_pre_hooks.values())
