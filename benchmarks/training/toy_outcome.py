@@ -22,6 +22,7 @@ class Outcome:
     objective: Tensor | None = None
     accuracy: tuple[float, float] | None = None
     failure: str = ""
+    means_alone: bool = False  # the objective is known in the mean, not of each member
 
     def row(self, loop: Outcome, side_by_side: Outcome) -> tuple[str, ...]:
         """Return the row, against the two ways of gradient descent."""
@@ -33,7 +34,8 @@ class Outcome:
             if side_by_side.objective is not None:
                 reference = side_by_side.objective
                 ratio = f"{float(self.objective.mean() / reference.mean()):.3f}"
-                largest = f"{float((self.objective / reference).max()):.3f}"
+                if not side_by_side.means_alone:
+                    largest = f"{float((self.objective / reference).max()):.3f}"
         error, spread = ("", "") if self.accuracy is None else (f"{v:.2f}" for v in self.accuracy)
         return (
             self.what, self.steps, "" if self.seconds is None else f"{self.seconds:.4g}",
