@@ -44,7 +44,8 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as folder:
         junit = Path(folder) / "junit.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", f"--junitxml={junit}"]
+        # one process: what fills the memory of a GPU is among the tests
+        command = [sys.executable, "-m", "pytest", "-q", "-n0", "-m", "gpu", f"--junitxml={junit}"]
         run = subprocess.run([*command, "tests"], cwd=ROOT, check=False)
         counts = outcomes(junit)
     rows = [

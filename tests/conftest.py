@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 from jaxtyping import config, install_import_hook
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # workers share the cores: threads of their own would wait for one another
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+    torch.set_num_threads(1)
 
 # A GPU machine may lack beartype; shapes were then checked on the CPU.
 if importlib.util.find_spec("beartype") is not None:

@@ -127,6 +127,12 @@ def test_a_fit_that_was_killed_goes_on_bit_for_bit(tmp_path: Path) -> None:
     _same(found, _fit(trainer=trainer))
 
 
+@pytest.fixture(autouse=True)
+def _every_step_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long saving takes on a busy machine, which would put off the next time."""
+    monkeypatch.setattr("ensembles.checkpoint.SHARE", 1e9)
+
+
 OTHER = {
     "network": {"network": _network(width=9)},
     "X": {"x": X + 1},
