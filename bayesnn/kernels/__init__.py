@@ -1,0 +1,5 @@
+"""Infinite-width kernels of networks, in torch: one rule for each layer."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

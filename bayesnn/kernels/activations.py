@@ -1,0 +1,87 @@
+"""Expectations of activations under a Gaussian: E[φ(u)φ(v)] and E[φ'(u)φ'(v)], in closed form.
+
+u and v have mean 0, variances uu and vv and covariance uv. Sources: Williams, 1997 (erf); Cho and
+Saul, 2009 (ReLU); Tsuchida, Pearce, van der Heide, Roosta, Gallagher, 2020, arXiv 2002.08517
+(GELU); sine and cosine follow from the Gaussian's characteristic function.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Moments = tuple[Tensor, Tensor]  # E[φφ], E[φ'φ']
+Expectation = Callable[[Tensor, Tensor, Tensor], Moments]  # of (uv, uu, vv), which broadcast
+
+
+def erf(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+    """Return (2/π) asin s and (4/π)/√((1 + 2uu)(1 + 2vv)(1 − s²)), for φ = erf."""
+    scale = (1 + 2 * uu).rsqrt() * (1 + 2 * vv).rsqrt()
+    sine = 2 * scale * uv
+    # s < 1 by (1 + 2uu)(1 + 2vv) > 4uv²; rounding may reach it at huge variances
+    sine = sine.clamp(-_BELOW_ONE, _BELOW_ONE)
+    return (2 / math.pi) * torch.asin(sine), (4 / math.pi) * scale * (1 - sine * sine).rsqrt()
+
+
+def relu(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+    """Return √(uu·vv)(sin α + (π − α) cos α)/2π and (π − α)/2π, for φ = max(0, x) and angle α."""
+    # a square root's slope is endless at 0: at zero variance, or equal points, it must make no NaN
+    norm = (uu * vv).clamp(min=_TINY).sqrt()  # of u = v it is uu, to the last digit
+    cosine = (uv / norm).clamp(-1.0, 1.0)
+    sine = (1 - cosine * cosine).clamp(min=_TINY).sqrt()
+    outside = math.pi - torch.atan2(sine, cosine)
+    return norm * (sine + outside * cosine) / (2 * math.pi), outside / (2 * math.pi)
+
+
+def leaky_relu(slope: float) -> Expectation:
+    """Return the function for φ = max(x, slope·x) = slope·x + (1 − slope)·max(0, x)."""
+
+    def expectation(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+        value, derivative = relu(uv, uu, vv)
+        rest = (1 - slope) ** 2
+        # E[u max(0, v)] = uv/2, and E[φ'] of the ReLU is 1/2
+        return slope * uv + rest * value, slope + rest * derivative
+
+    return expectation
+
+
+def gelu(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+    """Return both moments for φ = x·P(N(0, 1) < x), by Gaussian integration by parts."""
+    a, b = 1 + uu, 1 + vv
+    determinant = a * b - uv * uv
+    density = determinant.rsqrt() / (2 * math.pi)  # E[p(u) p(v)], p the normal density
+    both = 0.25 + torch.asin(uv * (a.rsqrt() * b.rsqrt())) / (2 * math.pi)  # E[P(u) P(v)]
+    product = uu * vv
+    value = density * (product + uv * uv * (1 - product) / (a * b)) + uv * both
+    slope = both + density * uv * (1 / a + 1 / b + 1 / determinant)
+    return value, slope
+
+
+def sine(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+    """Return E[sin u sin v] and E[cos u cos v], for φ = sin."""
+    near, far = _waves(uv, uu, vv)
+    return near - far, near + far
+
+
+def cosine(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+    """Return E[cos u cos v] and E[sin u sin v], for φ = cos."""
+    near, far = _waves(uv, uu, vv)
+    return near + far, near - far
+
+
+def identity(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:  # noqa: ARG001
+    """Return uv and 1, for φ = x."""
+    return uv, torch.ones_like(uv)
+
+
+_TINY = 1e-36
+_BELOW_ONE = 1 - 2**-53
+
+
+def _waves(uv: Tensor, uu: Tensor, vv: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ½E[cos(u − v)] and ½E[cos(u + v)]."""
+    mean = (uu + vv) / 2
+    return 0.5 * torch.exp(uv - mean), 0.5 * torch.exp(-uv - mean)

@@ -1,0 +1,157 @@
+"""Two-dimensional convolutions: covariances of the images' positions, averaged over the filter."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from bayesnn.kernels.rules.dense import linear_rule
+from bayesnn.kernels.rules.rule import Rule
+from bayesnn.kernels.state import KernelState
+from bayesnn.networks import NTKConv2d
+
+Pair = tuple[int, int]
+
+
+def convolution_rule(layer: NTKConv2d) -> Rule:
+    """Return K'(p, q) = s_w²/|F| Σ_{δ ∈ F} K(p + δ, q + δ) + s_b², zero outside of the image.
+
+    Source: Garriga-Alonso, Aitchison, Rasmussen, 2019, arXiv 1808.05587; Arora et al., 2019, arXiv
+    1904.11955.
+    """
+    size, stride, padding = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding)
+
+    def mean_over_filter(state: KernelState) -> KernelState:
+        if state.n_positions != 2:
+            raise ValueError(
+                "network: a convolution needs images [n, channels, rows, columns], got points "
+                f"with {state.n_positions} dimensions of positions."
+            )
+        both = _mean_of_pairs if state.pairs else _mean
+        return state.map(lambda values: both(values, size, stride, padding))
+
+    return linear_rule(layer, mean_over_filter)
+
+
+def _mean(values: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
+    """Return the mean over the filter of [..., rows, columns], with zeros around."""
+    flat = values.reshape(-1, 1, *values.shape[-2:])
+    flat = nn.functional.pad(flat, (padding[1], padding[1], padding[0], padding[0]))
+    result = nn.functional.avg_pool2d(flat, size, stride)
+    return result.view(*values.shape[:-2], *result.shape[-2:])
+
+
+def _mean_of_pairs(values: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
+    """Return the mean of [..., rows, columns, rows, columns] over one shift of both positions."""
+    rows, columns = padding
+    around = (columns, columns, rows, rows)
+    padded = nn.functional.pad(values, around * 2)
+    n_rows = (padded.shape[-2] - size[0]) // stride[0] + 1
+    n_columns = (padded.shape[-1] - size[1]) // stride[1] + 1
+    total: Tensor | None = None
+    for i, j in product(range(size[0]), range(size[1])):
+        r = slice(i, i + (n_rows - 1) * stride[0] + 1, stride[0])
+        c = slice(j, j + (n_columns - 1) * stride[1] + 1, stride[1])
+        part = padded[..., r, c, r, c]
+        total = part if total is None else total + part
+    assert total is not None
+    return total / (size[0] * size[1])
+
+
+def _pair(value: int | tuple[int, int]) -> Pair:
+    return (value, value) if isinstance(value, int) else value
+
+
+def flatten_rule(state: KernelState, _: object) -> KernelState:
+    """Return the mean over equal positions: the fan-in of what follows runs over them."""
+    if state.n_positions == 0:
+        return state
+
+    def mean(values: Tensor) -> Tensor:
+        if not state.pairs:
+            return values.flatten(-state.n_positions).mean(-1)
+        size = values.shape[-state.n_positions :].numel()
+        square = values.reshape(*values.shape[: -2 * state.n_positions], size, size)
+        return square.diagonal(dim1=-2, dim2=-1).mean(-1)
+
+    return state.map(mean, n_positions=0, pairs=False)
+
+
+def pooling_rule(module: nn.AvgPool2d) -> Rule:
+    """Return the rule of average pooling, the mean over windows of both positions."""
+    size = _pair(module.kernel_size)
+    stride = _pair(module.stride)
+    padding = _pair(module.padding)
+    if padding != (0, 0) or module.ceil_mode:
+        raise ValueError("network: average pooling has a kernel rule without padding alone.")
+
+    def rule(state: KernelState, _: object) -> KernelState:
+        _check_pairs(state)
+
+        def mean(values: Tensor) -> Tensor:
+            # second positions, then first
+            once = _mean(values, size, stride, (0, 0))
+            moved = once.movedim((-4, -3), (-2, -1))
+            return _mean(moved, size, stride, (0, 0)).movedim((-2, -1), (-4, -3))
+
+        return state.map(mean)
+
+    return rule
+
+
+def global_pooling_rule(module: nn.AdaptiveAvgPool2d) -> Rule:
+    """Return the mean over all pairs of positions, which keeps one position."""
+    size = module.output_size
+    if size not in {1, (1, 1)}:
+        raise ValueError(f"network: pooling to the size {size!r} has no kernel rule, only to 1.")
+
+    def rule(state: KernelState, _: object) -> KernelState:
+        _check_pairs(state)
+
+        def mean(values: Tensor) -> Tensor:
+            return values.mean((-4, -3, -2, -1), keepdim=True)
+
+        return state.map(mean)
+
+    return rule
+
+
+def mixes_positions(module: nn.Module) -> bool:
+    """Return whether a module needs the covariances of all pairs of positions."""
+    return isinstance(module, nn.AvgPool2d | nn.AdaptiveAvgPool2d)
+
+
+def _check_pairs(state: KernelState) -> None:
+    if state.n_positions != 2 or not state.pairs:
+        raise ValueError("network: pooling needs images [n, channels, rows, columns].")
+
+
+def image_state(x1: Tensor, x2: Tensor, *, pairs: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean over channels of products of positions, and of each point with itself.
+
+    Args:
+        x1: points, [n1, channels, *P].
+        x2: points, [n2, channels, *P].
+        pairs: whether for all pairs of positions.
+
+    Returns:
+        [n1, n2, *P] or [n1, n2, *P, *P], and the same without n2 for x1, without n1 for x2.
+    """
+    first, second = x1.flatten(2), x2.flatten(2)
+    channels, positions = x1.shape[1], x1.shape[2:]
+    if pairs:
+        both, own = "acp,bcq->abpq", "acp,acq->apq"
+        shape = (*positions, *positions)
+    else:
+        both, own = "acp,bcp->abp", "acp,acp->ap"
+        shape = tuple(positions)
+    cross = torch.einsum(both, first, second) / channels
+    var1 = torch.einsum(own, first, first) / channels
+    var2 = var1 if x2 is x1 else torch.einsum(own, second, second) / channels
+    return (
+        cross.view(len(x1), len(x2), *shape),
+        var1.view(len(x1), *shape),
+        var2.view(len(x2), *shape),
+    )

@@ -1,0 +1,96 @@
+"""What layers hand on: covariances of their units in the limit of infinite width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelState:
+    """Covariances of one unit of a layer at n₁ and n₂ points, and at their positions.
+
+    Units of one layer are independent and alike in the limit, so one stands for all. Images and
+    sequences have positions P = (rows, columns, …); their covariances are kept for equal positions
+    alone, or for all pairs of positions where a later layer mixes them (`pairs`).
+
+    Attributes:
+        nngp: K, [n₁, n₂, *P], or [n₁, n₂, *P, *P] for pairs.
+        ntk: Θ, of K's shape; None where it was not asked for.
+        var1: K of each of the n₁ points with itself, [n₁, *P], or [n₁, *P, *P] for pairs.
+        var2: the same of the n₂ points; var1 itself where the points are the same.
+        n_positions: number of dimensions of P; 0 for vectors.
+        pairs: whether all pairs of positions are kept.
+        centred: whether the units have mean 0 given the layer before, as after a linear layer.
+    """
+
+    nngp: Tensor
+    ntk: Tensor | None
+    var1: Tensor
+    var2: Tensor
+    n_positions: int = 0
+    pairs: bool = False
+    centred: bool = False
+
+    def outer(self) -> tuple[Tensor, Tensor]:
+        """Return the units' variances at both points' positions; they broadcast against K."""
+        rows, columns = self.position_variance(self.var1), self.position_variance(self.var2)
+        return self.across(rows, 1), self.across(columns, 0, second=True)
+
+    def outer_self(self, var: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same for one point's covariances with itself, which `var` holds."""
+        each = self.position_variance(var)
+        if not self.pairs:
+            return each, each
+        return (
+            each.reshape(*each.shape, *[1] * self.n_positions),
+            each.reshape(each.shape[0], *[1] * self.n_positions, *each.shape[1:]),
+        )
+
+    def position_variance(self, var: Tensor) -> Tensor:
+        """Return the variances at each position, [n, *P], of var1 or var2."""
+        if not self.pairs or self.n_positions == 0:
+            return var
+        shape = var.shape[1 : 1 + self.n_positions]
+        size = shape.numel()
+        square = var.reshape(var.shape[0], size, size)
+        return square.diagonal(dim1=1, dim2=2).reshape(var.shape[0], *shape)
+
+    def across(self, values: Tensor, dim: int, *, second: bool = False) -> Tensor:
+        """Return values [n, *P] of one of the two points, so that they broadcast against K."""
+        values = values.unsqueeze(dim)
+        if self.pairs:
+            ones = [1] * self.n_positions
+            at = values.shape[2:]
+            values = values.reshape(*values.shape[:2], *([*ones, *at] if second else [*at, *ones]))
+        return values
+
+    def with_exact_diagonal(self) -> KernelState:
+        """Return the state with K(x, x) equal to its variance to the last digit.
+
+        A rounded correlation of 1 has an angle of √rounding, which kinked activations would see.
+        """
+        if self.var2 is not self.var1:
+            return self
+        exact = torch.diagonal_scatter(self.nngp, self.var1.movedim(0, -1), 0, 0, 1)
+        return replace(self, nngp=exact)
+
+    def map(self, of_pair: Callable[[Tensor], Tensor], **changes: object) -> KernelState:
+        """Return the state with a linear function of the positions applied to all covariances.
+
+        Args:
+            of_pair: takes and returns [..., *P] or, for pairs, [..., *P, *P].
+            changes: other attributes of the new state.
+        """
+        var1 = of_pair(self.var1)
+        return replace(
+            self,
+            nngp=of_pair(self.nngp),
+            ntk=None if self.ntk is None else of_pair(self.ntk),
+            var1=var1,
+            var2=var1 if self.var2 is self.var1 else of_pair(self.var2),
+            **changes,  # type: ignore[arg-type]
+        )
