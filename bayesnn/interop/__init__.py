@@ -1,0 +1,1 @@
+"""Bridges to other frameworks; each loads its framework only when it is used."""
