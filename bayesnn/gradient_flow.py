@@ -1,4 +1,9 @@
-"""The distribution of infinitely wide ensembles under gradient flow, at the end and at any time."""
+"""The distribution of infinitely wide ensembles under gradient flow, at the end and at any time.
+
+Methods whose regulariser pulls towards the initial parameters, or that have none, keep an
+infinitely wide network linear in its parameters: NTKGP-param and -lin, anchored and deep
+ensembles. RP-fn and NTKGP-fn pull towards 0, out of that regime, and have no such limit.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +11,20 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from bayesnn.checks import as_finite_tensor
+from bayesnn.checks import check_positive
+from bayesnn.gp.regression import Kernel, as_points, regression_data
 from bayesnn.predictive import Predictive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+    from torch import Tensor
 
-    from bayesnn.gp import Kernel
+    Array = ArrayLike | Tensor
 
 
 def ntkgp_distribution(
-    ntk: Kernel,
-    x: ArrayLike | Tensor,
-    y: ArrayLike | Tensor,
-    x_test: ArrayLike | Tensor,
-    *,
-    noise_std: float,
-    time: float = math.inf,
+    ntk: Kernel, x: Array, y: Array, x_test: Array, *, noise_std: float, time: float = math.inf
 ) -> Predictive:
     """Return the distribution of NTKGP-param and NTKGP-lin members at flow time t.
 
@@ -56,29 +56,23 @@ def ntkgp_distribution(
         >>> bool(torch.allclose(end.mean, exact.mean))
         True
     """
-    return _distribution(ntk, ntk, x, y, x_test, noise_std=noise_std, time=time, regularised=True)
+    given = (x, y, x_test)
+    return _distribution(ntk, ntk, given, noise_std=noise_std, time=time, regularised=True)
 
 
 def anchored_distribution(
     nngp: Kernel,
     ntk: Kernel,
-    x: ArrayLike | Tensor,
-    y: ArrayLike | Tensor,
-    x_test: ArrayLike | Tensor,
+    x: Array,
+    y: Array,
+    x_test: Array,
     *,
     noise_std: float,
     time: float = math.inf,
 ) -> Predictive:
     """Return the distribution of anchored members at flow time t: prior K, trained along Θ.
 
-    Args:
-        nngp: K.
-        ntk: Θ of the same network.
-        x: training inputs, [n, ...].
-        y: training targets, [n] or [n, outputs].
-        x_test: test points, [m, ...].
-        noise_std: σ.
-        time: t.
+    The arguments are those of `ntkgp_distribution`, after K, `bayesnn.kernels.nngp(network)`.
 
     Returns:
         Mean, variances and covariance of the members; the noise apart.
@@ -95,32 +89,18 @@ def anchored_distribution(
         >>> bool(post.std < ntkgp_distribution(ntk(net), x, y, [[5.0]], noise_std=0.1).std)
         True
     """
-    return _distribution(nngp, ntk, x, y, x_test, noise_std=noise_std, time=time, regularised=True)
+    given = (x, y, x_test)
+    return _distribution(nngp, ntk, given, noise_std=noise_std, time=time, regularised=True)
 
 
 def deep_ensemble_distribution(
-    nngp: Kernel,
-    ntk: Kernel,
-    x: ArrayLike | Tensor,
-    y: ArrayLike | Tensor,
-    x_test: ArrayLike | Tensor,
-    *,
-    noise_std: float,
-    time: float,
+    nngp: Kernel, ntk: Kernel, x: Array, y: Array, x_test: Array, *, noise_std: float, time: float
 ) -> Predictive:
     """Return the distribution of a deep ensemble's members at flow time t; it is no posterior.
 
-    Its loss has no regulariser and its targets no noise added, so the time is asked for: as t → ∞
-    the data are met exactly, and the formula is as ill-conditioned as Θ.
-
-    Args:
-        nngp: K.
-        ntk: Θ of the same network.
-        x: training inputs, [n, ...].
-        y: training targets, [n] or [n, outputs].
-        x_test: test points, [m, ...].
-        noise_std: σ of observations, which enters the noise variance alone.
-        time: t, finite.
+    Its loss has no regulariser and its targets no noise added, so a finite time is asked for: as
+    t → ∞ the data are met exactly, and the formula is as ill-conditioned as Θ. The arguments are
+    those of `anchored_distribution`; σ enters the noise variance alone.
 
     Returns:
         Mean, variances and covariance of the members; the noise apart.
@@ -141,15 +121,14 @@ def deep_ensemble_distribution(
     """
     if not math.isfinite(time):
         raise ValueError("time: expected a finite flow time for a deep ensemble, got infinity.")
-    return _distribution(nngp, ntk, x, y, x_test, noise_std=noise_std, time=time, regularised=False)
+    given = (x, y, x_test)
+    return _distribution(nngp, ntk, given, noise_std=noise_std, time=time, regularised=False)
 
 
 def _distribution(
     initial: Kernel,
     ntk: Kernel,
-    x: ArrayLike | Tensor,
-    y: ArrayLike | Tensor,
-    x_test: ArrayLike | Tensor,
+    given: tuple[Array, Array, Array],
     *,
     noise_std: float,
     time: float,
@@ -160,38 +139,31 @@ def _distribution(
     G = Θ_*X (Θ + s²I)⁻¹ (I − exp(−t(Θ + s²I)/N)), with s = σ where the members are regularised and
     see perturbed targets, and 0 where neither is so.
     """
-    if not (math.isfinite(noise_std) and noise_std > 0):
-        raise ValueError(f"noise_std: expected a positive number, got {noise_std!r}.")
+    check_positive(noise_std, "noise_std")
     if not time >= 0:
         raise ValueError(f"time: expected at least 0, got {time!r}.")
-    inputs = as_finite_tensor(x, "x", ndim=range(2, 5), dtype=torch.float64)
-    targets = as_finite_tensor(y, "y", ndim=(1, 2), dtype=torch.float64)
-    points = as_finite_tensor(x_test, "x_test", ndim=range(2, 5), dtype=torch.float64)
-    if len(targets) != len(inputs):
-        raise ValueError(f"y: expected {len(inputs)} rows as in x, got {len(targets)}.")
+    x, y, x_test = given
+    data = regression_data(x, y, dtype=torch.float64)
+    inputs, n = data.x, len(data.x)
+    points = as_points(x_test, "x_test", dtype=torch.float64).to(inputs.device)
     variance = noise_std**2 if regularised else 0.0
     eigenvalues, vectors = torch.linalg.eigh(ntk(inputs))
     decay = eigenvalues.clamp(min=0.0) + variance
     # −expm1 keeps the digits of modes that have hardly moved; those of no decay move as t/N
     moved = torch.where(
         decay > 0,
-        -torch.expm1(-decay * (time / len(inputs))) / decay.clamp(min=1e-300),
-        time / len(inputs),
+        -torch.expm1(-decay * (time / n)) / decay.clamp(min=1e-300),
+        time / n,
     )
     gain = (ntk(points, inputs) @ vectors * moved) @ vectors.T
     prior_cross = initial(points, inputs)
-    gram = initial(inputs) + variance * torch.eye(len(inputs), dtype=torch.float64)
+    gram = initial(inputs) + variance * torch.eye(n).to(inputs)
     mixed = gain @ prior_cross.T
     covariance = initial(points) - mixed - mixed.T + gain @ gram @ gain.T
     covariance = (covariance + covariance.T) / 2
-    mean, spread = gain @ targets, covariance.diagonal().clamp(min=0.0)
-    if targets.ndim == 2:
-        k = targets.shape[1]
-        spread = spread.unsqueeze(1).expand(-1, k)
-        covariance = covariance.expand(k, -1, -1)
-    return Predictive(
-        mean=mean,
-        epistemic_variance=spread,
-        noise_variance=torch.tensor(noise_std**2, dtype=torch.float64),
+    return data.predictive(
+        mean=gain @ data.y,
+        variance=covariance.diagonal(),
+        noise_variance=inputs.new_tensor(noise_std**2),
         covariance=covariance,
     )

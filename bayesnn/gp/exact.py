@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bayesnn.checks import as_finite_tensor, check_positive
+from bayesnn.gp.regression import Kernel, RegressionData, as_noise, as_points, regression_data
 from bayesnn.predictive import Predictive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-Kernel = Callable[..., Tensor]  # k(x1, x2=None) -> [n1, n2]
+NOT_POSITIVE_DEFINITE = (
+    "kernel: K + σ²I is not positive definite in this precision; use float64, raise noise_std, or "
+    "add a jitter."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,21 +28,26 @@ class GaussianProcess:
 
     Attributes:
         kernel: k.
-        x: training inputs, [n, ...].
-        y: training targets, [n, outputs].
+        data: the training data.
         factor: lower Cholesky factor of k(x, x) + σ²I + jitter.
         weights: (k(x, x) + σ²I + jitter)⁻¹ y, [n, outputs].
         noise_std: σ.
-        vector_targets: whether y was given as a vector.
     """
 
     kernel: Kernel
-    x: Tensor
-    y: Float[Tensor, "n k"]
+    data: RegressionData
     factor: Float[Tensor, "n n"]
     weights: Float[Tensor, "n k"]
     noise_std: Tensor
-    vector_targets: bool
+
+    def solve(self, columns: Float[Tensor, "n s"]) -> Float[Tensor, "n s"]:
+        """Return (K + σ²I + jitter)⁻¹ times each column."""
+        return torch.cholesky_solve(columns, self.factor)
+
+    def mean(self, x: Float[Tensor, "m ..."]) -> Float[Tensor, "m k"]:
+        """Return the posterior mean at checked points, one column an output."""
+        mean: Tensor = self.kernel(x, self.data.x) @ self.weights
+        return mean
 
     def posterior(self, x: ArrayLike | Tensor) -> Predictive:
         """Return the distribution of the function and of observations at new points.
@@ -54,31 +61,22 @@ class GaussianProcess:
         Returns:
             The predictive with its covariance [m, m], the same for every output.
         """
-        points = _points(x, "x").to(self.x)
-        cross = self.kernel(points, self.x)
-        mean = cross @ self.weights
+        points = as_points(x, "x").to(self.data.x)
+        cross = self.kernel(points, self.data.x)
         half = torch.linalg.solve_triangular(self.factor, cross.T, upper=False)
         covariance = self.kernel(points) - half.T @ half
         covariance = (covariance + covariance.T) / 2
-        # rounding may leave less than nothing at the data
-        variance = covariance.diagonal().clamp(min=0.0)
-        if self.vector_targets:
-            mean = mean.squeeze(1)
-        else:
-            k = mean.shape[1]
-            variance = variance.unsqueeze(1).expand(-1, k)
-            covariance = covariance.expand(k, -1, -1)
-        return Predictive(
-            mean=mean,
-            epistemic_variance=variance,
-            noise_variance=self.noise_std.detach() ** 2,
+        return self.data.predictive(
+            mean=cross @ self.weights,
+            variance=covariance.diagonal(),
+            noise_variance=self.noise_std**2,
             covariance=covariance,
         )
 
     def log_marginal_likelihood(self) -> Tensor:
         """Return log N(y | 0, K + σ²I), summed over outputs; differentiable in the kernel."""
-        n, k = self.y.shape
-        fit = (self.y * self.weights).sum()
+        n, k = self.data.y.shape
+        fit = (self.data.y * self.weights).sum()
         volume = 2 * self.factor.diagonal().log().sum()
         return -0.5 * (fit + k * volume + n * k * math.log(2 * math.pi))
 
@@ -115,31 +113,19 @@ def fit_gp(
         >>> bool((gp.posterior(x).std < gp.posterior(x + 9).std).all())
         True
     """
-    inputs = _points(x, "x")
-    targets = as_finite_tensor(y, "y", ndim=(1, 2)).to(inputs)
-    if len(targets) != len(inputs):
-        raise ValueError(f"y: expected {len(inputs)} rows as in x, got {len(targets)}.")
-    if isinstance(noise_std, Tensor):
-        noise = noise_std.to(inputs)
-    else:
-        noise = inputs.new_tensor(check_positive(noise_std, "noise_std"))
-    gram = kernel(inputs)
-    eye = torch.eye(len(inputs), dtype=gram.dtype, device=gram.device)
+    data = regression_data(x, y)
+    noise = as_noise(noise_std, data.x)
+    gram = kernel(data.x)
+    eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     factor, failed = torch.linalg.cholesky_ex(gram + (noise**2 + jitter) * eye)
     if bool(failed.any()):
-        raise ValueError(
-            "kernel: K + σ²I is not positive definite in this precision; use float64, raise "
-            "noise_std, or add a jitter."
-        )
-    columns = targets.reshape(len(inputs), -1)
+        raise ValueError(NOT_POSITIVE_DEFINITE)
     return GaussianProcess(
         kernel=kernel,
-        x=inputs,
-        y=columns,
+        data=data,
         factor=factor,
-        weights=torch.cholesky_solve(columns, factor),
+        weights=torch.cholesky_solve(data.y, factor),
         noise_std=noise,
-        vector_targets=targets.ndim == 1,
     )
 
 
@@ -177,7 +163,3 @@ def gp_posterior(
         torch.Size([1, 1])
     """
     return fit_gp(kernel, x, y, noise_std=noise_std, jitter=jitter).posterior(x_test)
-
-
-def _points(x: ArrayLike | Tensor, name: str) -> Tensor:
-    return as_finite_tensor(x, name, ndim=range(2, 5))

@@ -1,0 +1,5 @@
+"""Gaussian-process regression with any kernel: exact, by conjugate gradients, and by samples."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
