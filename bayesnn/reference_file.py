@@ -126,4 +126,6 @@ def load_reference(path: str | os.PathLike[str]) -> Reference:
 
 def as_reference_tensor(values: Any) -> Tensor:
     """Return values of any framework as a tensor of double precision on the CPU."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().double()
     return torch.tensor(np.array(values, dtype=np.float64))

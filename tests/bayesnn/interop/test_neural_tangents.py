@@ -38,8 +38,6 @@ from bayesnn.predictive import Predictive
 from bayesnn.reference_file import load_reference, save_reference
 from bayesnn.seeds import seeded_generator
 
-pytest.importorskip("neural_tangents", reason="the extra `reference` is not installed")
-pytestmark = pytest.mark.filterwarnings("ignore")  # of JAX and TensorFlow about themselves
 
 ACTIVATIONS: list[Callable[[], nn.Module]] = [
     Erf, nn.ReLU, nn.GELU, lambda: nn.LeakyReLU(0.2), nn.Identity,
