@@ -14,3 +14,5 @@ from .trainers.adam import adam as adam
 from .trainers.gauss_newton import gauss_newton as gauss_newton
 from .trainers.held_out import early_stopping as early_stopping
 from .trainers.sgd import sgd as sgd
+from .validation import compare_members as compare_members
+from .validation import validate as validate

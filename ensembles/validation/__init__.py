@@ -1,0 +1,5 @@
+"""Comparing an ensemble with the posterior that it is meant to sample."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
