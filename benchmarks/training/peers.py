@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,8 @@ from ensembles.trainers.schedules import cosine
 
 def plain_loop(
     network: nn.Module, n_members: int, batch: Callable[[], tuple[Tensor, Tensor]]
-) -> Callable[[], None]:
-    """Return one step of all members as a user writes it: one network after another.
+) -> Callable[[Sequence[int]], None]:
+    """Return one step of some members as a user writes it: one network after another.
 
     torch.optim.Adam in eager mode on a half mean squared error, no regulariser.
     """
@@ -33,9 +33,9 @@ def plain_loop(
         member.load_state_dict(start, strict=False)
         members.append((member, torch.optim.Adam(member.parameters(), lr=1e-3)))
 
-    def step() -> None:
+    def step(numbers: Sequence[int]) -> None:
         x, y = batch()
-        for member, optimiser in members:
+        for member, optimiser in (members[number] for number in numbers):
             optimiser.zero_grad()
             loss = 0.5 * (member(x) - y).square().sum(-1).mean()
             loss.backward()

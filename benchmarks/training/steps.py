@@ -6,7 +6,7 @@ import importlib.util
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,8 @@ COLUMNS = (
     "floor, ms", "times the floor",
 )  # fmt: skip
 WARM_UP, BLOCKS = 8, 9
-ROUNDS = 3  # on a CPU, whose speed drifts by a tenth within a minute: all take turns
-CPU_WARM_UP, CPU_BLOCKS = 3, 3
+ROUNDS = 3  # on a CPU, where all take turns
+CPU_WARM_UP, CPU_BLOCKS = 3, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,9 @@ def report(setting: Setting) -> Report:
                 "Loop: one network of torch.nn's layers after another, torch.optim.Adam in eager "
                 "mode, half mean squared error without a regulariser. JAX: the same MLPs and Adam "
                 "vmapped over members, jitted. Side by side: `fit_members` with `adam()`; the "
-                "steps of all chunks added, medians of blocks of steps; on a CPU all take turns, "
-                f"{ROUNDS} times, and the median counts. Floor: the larger of "
+                "steps of all chunks added, medians of blocks of steps; on a CPU the loop takes "
+                "the same steps of the same members after each block, and the median ratio of "
+                f"{ROUNDS} rounds counts. Floor: the larger of "
                 "operations over the rate and of the fewest bytes over the bandwidth."
             ),
         ],
@@ -168,18 +169,15 @@ def _measure(
     lines: list[tuple[str, ...]],
     ratios: list[str],
 ) -> None:
-    gpu = setting.device.type == "cuda"
-    repeats = 3 if case.rows > 1000 and not gpu else 7
-    loop_step = plain_loop(case.plain, case.members, case.batch())
-    loops: list[float] = []
-    turns: dict[str, list[float]] = defaultdict(list)
-    for _ in range(1 if gpu else ROUNDS):
-        loops.append(setting.median_seconds(loop_step, repeats=repeats))
-        for method in (deep_ensemble(), ntkgp_param()):
-            turns[method.name].append(_seconds(setting, case, method, Execution()))
-    del loop_step
-    loop = statistics.median(loops)
-    taken = {name: statistics.median(seconds) for name, seconds in turns.items()}
+    step = plain_loop(case.plain, case.members, case.batch())
+    methods = (deep_ensemble(), ntkgp_param())
+    if setting.device.type == "cuda":
+        loop = setting.median_seconds(lambda: step(range(case.members)), repeats=7)
+        del step  # and its members' memory
+        taken = {method.name: _seconds(setting, case, method, Execution()) for method in methods}
+    else:
+        loop, taken = _in_turns(setting, case, methods, step)
+        del step
     n_params = sum(value.numel() for value in prior_precision(case.network).values())
     head = (case.data, str(case.members), str(case.rows))
 
@@ -225,8 +223,54 @@ def _ways(setting: Setting, case: Case) -> dict[str, tuple[Execution, str]]:
     return ways
 
 
-def _seconds(setting: Setting, case: Case, method: Method, execution: Execution) -> float:
-    """Return the time of a step of all members: the sum of its chunks' medians."""
+def _in_turns(
+    setting: Setting, case: Case, methods: Sequence[Method], step: Callable[[Sequence[int]], None]
+) -> tuple[float, dict[str, float]]:
+    """Return the times of a step of all members, in the loop and by each method.
+
+    A CPU's speed drifts by a tenth within a minute, so after every block of steps the loop takes
+    the same steps of the same members, and a method's time is its ratio to the loop beside it,
+    times the loop's median.
+    """
+    loops: dict[str, list[float]] = defaultdict(list)
+    ratios: dict[str, list[float]] = defaultdict(list)
+    step(range(case.members))  # Adam makes its state
+    for _ in range(ROUNDS):
+        for method in methods:
+            beside: dict[int, list[float]] = defaultdict(list)
+
+            def rival(
+                progress: Progress, block: int, into: dict[int, list[float]] = beside
+            ) -> None:
+                began = time.perf_counter()
+                for _ in range(block):
+                    step(progress.members)
+                into[progress.members[0]].append((time.perf_counter() - began) / block)
+
+            ours = _seconds(setting, case, method, Execution(), between=rival)
+            loop = sum(statistics.median(each) for each in beside.values())
+            loops[method.name].append(loop)
+            ratios[method.name].append(ours / loop)
+    loop = statistics.median(one for each in loops.values() for one in each)
+    return loop, {name: loop * statistics.median(each) for name, each in ratios.items()}
+
+
+def _seconds(
+    setting: Setting,
+    case: Case,
+    method: Method,
+    execution: Execution,
+    between: Callable[[Progress, int], None] | None = None,
+) -> float:
+    """Return the time of a step of all members: the sum of its chunks' medians.
+
+    Args:
+        setting: the device.
+        case: network and data.
+        method: of the ensemble.
+        execution: how steps run.
+        between: called after each block with the number of its steps; its time does not count.
+    """
     gpu = setting.device.type == "cuda"
     block = 20 if gpu else (1 if case.rows > 1000 else 4 if case.rows > 100 else 10)
     warm_up, blocks = (WARM_UP, BLOCKS) if gpu else (CPU_WARM_UP, CPU_BLOCKS)
@@ -238,10 +282,11 @@ def _seconds(setting: Setting, case: Case, method: Method, execution: Execution)
         done = progress.step - warm_up
         if done >= 0 and done % block == 0:
             setting.wait()
-            now = time.perf_counter()
             if done > 0:
-                times[progress.members[0]].append((now - began) / block)
-            began = now
+                times[progress.members[0]].append((time.perf_counter() - began) / block)
+                if between is not None:
+                    between(progress, block)
+            began = time.perf_counter()
         return done >= blocks * block
 
     k = case.y.shape[1]
