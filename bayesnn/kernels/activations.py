@@ -60,16 +60,24 @@ def gelu(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
     return value, slope
 
 
-def sine(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
-    """Return E[sin u sin v] and E[cos u cos v], for φ = sin."""
-    near, far = _waves(uv, uu, vv)
-    return near - far, near + far
+def sine(frequency: float) -> Expectation:
+    """Return the function for φ = sin(ωx): E[φφ] = exp(−ω²(uu + vv)/2) sinh(ω²uv)."""
+
+    def expectation(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+        difference, total = _waves(frequency, uv, uu, vv)
+        return difference, frequency**2 * total
+
+    return expectation
 
 
-def cosine(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
-    """Return E[cos u cos v] and E[sin u sin v], for φ = cos."""
-    near, far = _waves(uv, uu, vv)
-    return near + far, near - far
+def cosine(frequency: float) -> Expectation:
+    """Return the function for φ = cos(ωx): E[φφ] = exp(−ω²(uu + vv)/2) cosh(ω²uv)."""
+
+    def expectation(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+        difference, total = _waves(frequency, uv, uu, vv)
+        return total, frequency**2 * difference
+
+    return expectation
 
 
 def identity(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:  # noqa: ARG001
@@ -81,7 +89,13 @@ _TINY = 1e-36
 _BELOW_ONE = 1 - 2**-53
 
 
-def _waves(uv: Tensor, uu: Tensor, vv: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ½E[cos(u − v)] and ½E[cos(u + v)]."""
-    mean = (uu + vv) / 2
-    return 0.5 * torch.exp(uv - mean), 0.5 * torch.exp(-uv - mean)
+def _waves(frequency: float, uv: Tensor, uu: Tensor, vv: Tensor) -> tuple[Tensor, Tensor]:
+    """Return E[sin ωu sin ωv] and E[cos ωu cos ωv], where uv ≤ (uu + vv)/2."""
+    factor = frequency**2
+    covariance, mean = factor * uv, factor * (uu + vv) / 2
+    near, far = torch.exp(covariance - mean), torch.exp(-covariance - mean)  # E[cos ω(u ∓ v)]
+    # near − far without the cancellation of small covariances, or the overflow of large ones
+    double = 2 * covariance
+    up = -near * torch.expm1(-double.clamp(min=0))
+    down = far * torch.expm1(double.clamp(max=0))
+    return torch.where(covariance >= 0, up, down) / 2, (near + far) / 2

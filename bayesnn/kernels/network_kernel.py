@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from bayesnn.checks import as_finite_tensor
-from bayesnn.kernels.rules.convolution import image_state, mixes_positions
+from bayesnn.kernels.rules.inputs import (
+    InputRule,
+    input_rule_of,
+    mixes_positions,
+    n_positions,
+    raw_inputs,
+)
 from bayesnn.kernels.rules.residual import residual_rule
 from bayesnn.kernels.rules.rule import Rule
 from bayesnn.kernels.rules.table import hyperparameters_of, rule_of
@@ -33,6 +39,7 @@ class NetworkKernel:
         hyperparameters: prior scales by the layer's name and their own, "0.weight_std"; tensors
             where derivatives in them are wanted.
         features: fixed feature maps that come before the first layer.
+        inputs: gives the covariances of the points themselves, and the names of its prior scales.
         pairs: whether a layer mixes positions, so that all pairs of them are followed.
         tangent: whether it is the NTK, and not the NNGP kernel.
     """
@@ -40,6 +47,7 @@ class NetworkKernel:
     steps: tuple[Step, ...]
     hyperparameters: Mapping[str, Tensor | float]
     features: tuple[nn.Module, ...] = field(default=())
+    inputs: tuple[InputRule, dict[str, str]] = field(default=(raw_inputs, {}))
     pairs: bool
     tangent: bool
 
@@ -47,7 +55,8 @@ class NetworkKernel:
         """Return the kernel matrix.
 
         Args:
-            x1: points, [n1, features], or images [n1, channels, rows, columns].
+            x1: points, [n1, features], sequences [n1, tokens, features] or images [n1, channels,
+                rows, columns].
             x2: points of the same kind, [n2, ...]; None for x1.
 
         Returns:
@@ -111,7 +120,7 @@ class NetworkKernel:
     def _tile_size(self, x: Tensor) -> int:
         if x.ndim == 2:
             return TILE
-        positions = x.shape[2:].numel()
+        positions = n_positions(x)
         return max(1, math.isqrt(IMAGE_TILE // (positions**2 if self.pairs else positions)))
 
     def _wants_gradient(self, *tensors: Tensor) -> bool:
@@ -119,12 +128,9 @@ class NetworkKernel:
         return torch.is_grad_enabled() and any(one.requires_grad for one in given)
 
     def _tile(self, x1: Tensor, x2: Tensor) -> Tensor:
-        if x1.ndim == 2:
-            gram = x1 @ x2.T / x1.shape[1]
-            var1 = x1.square().mean(1)
-            var2 = var1 if x2 is x1 else x2.square().mean(1)
-        else:
-            gram, var1, var2 = image_state(x1, x2, pairs=self.pairs)
+        rule, names = self.inputs
+        scales = {key: self.hyperparameters[name] for key, name in names.items()}
+        gram, var1, var2 = rule(x1, x2, self.pairs, scales)
         state = KernelState(
             nngp=gram,
             ntk=torch.zeros_like(gram) if self.tangent else None,
@@ -138,8 +144,8 @@ class NetworkKernel:
         assert result is not None
         if result.ndim > 2:
             raise ValueError(
-                "network: its outputs still have positions; end it with Flatten or global pooling "
-                "and a linear layer."
+                "network: its outputs still have positions; end it with Flatten, TokenMean or "
+                "global pooling, and a linear layer."
             )
         # rules may treat the two points differently, by rounding or quadrature
         return (result + result.T) / 2 if x2 is x1 else result
@@ -200,10 +206,16 @@ def _kernel(network: nn.Module, *, tangent: bool) -> NetworkKernel:
     while leaves and isinstance(leaves[0][1], FourierFeatures):
         features.append(leaves.pop(0)[1])
     hyperparameters: dict[str, Tensor | float] = {}
+    inputs: tuple[InputRule, dict[str, str]] = (raw_inputs, {})
+    found = input_rule_of(leaves[0][1]) if leaves else None
+    if found is not None:
+        name, module = leaves.pop(0)
+        inputs = found, _named_scales(name, module, hyperparameters)
     return NetworkKernel(
         steps=_steps(leaves, hyperparameters),
         hyperparameters=hyperparameters,
         features=tuple(features),
+        inputs=inputs,
         pairs=any(mixes_positions(module) for module in network.modules()),
         tangent=tangent,
     )
@@ -230,11 +242,20 @@ def _steps(
                     "rule; build the network from bayesnn.networks, or give the module a method "
                     "propagate_kernel(state, hyperparameters)."
                 )
-            rule, own = found, hyperparameters_of(module)
-            names = {key: f"{prefix}{key}" for key in own}
-            hyperparameters |= {f"{prefix}{key}": value for key, value in own.items()}
+            rule = found
+            names = _named_scales(name, module, hyperparameters)
         steps.append((rule, names))
     return tuple(steps)
+
+
+def _named_scales(
+    name: str, module: nn.Module, hyperparameters: dict[str, Tensor | float]
+) -> dict[str, str]:
+    """Return the names of a layer's prior scales, and add their values to the dictionary."""
+    own = hyperparameters_of(module)
+    names = {key: f"{name}.{key}" if name else key for key in own}
+    hyperparameters |= {names[key]: value for key, value in own.items()}
+    return names
 
 
 def _check_weights_are_not_shared(network: nn.Module) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+Means = tuple[Tensor, Tensor, Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class KernelState:
@@ -24,7 +26,11 @@ class KernelState:
         var2: the same of the n₂ points; var1 itself where the points are the same.
         n_positions: number of dimensions of P; 0 for vectors.
         pairs: whether all pairs of positions are kept.
-        centred: whether the units have mean 0 given the layer before, as after a linear layer.
+        gaussian: whether the units are Gaussian with mean 0, as after a linear layer.
+        fresh: whether weights of a linear layer stand between the units and the input of the
+            residual block that they are in, so that they are uncorrelated with it.
+        means: gives products of the units' means, of the shapes of K, var1 and var2; None where
+            the means are 0 or, before the first layer, not known.
     """
 
     nngp: Tensor
@@ -33,7 +39,9 @@ class KernelState:
     var2: Tensor
     n_positions: int = 0
     pairs: bool = False
-    centred: bool = False
+    gaussian: bool = False
+    fresh: bool = False
+    means: Callable[[], Means] | None = None
 
     def outer(self) -> tuple[Tensor, Tensor]:
         """Return the units' variances at both points' positions; they broadcast against K."""
@@ -86,6 +94,9 @@ class KernelState:
             changes: other attributes of the new state.
         """
         var1 = of_pair(self.var1)
+        means = self.means
+        if means is not None:
+            changes["means"] = lambda: tuple(of_pair(each) for each in means())
         return replace(
             self,
             nngp=of_pair(self.nngp),

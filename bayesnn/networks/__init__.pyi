@@ -1,4 +1,11 @@
+from .activations import Cosine as Cosine
 from .activations import Erf as Erf
+from .activations import Sine as Sine
+from .attention import AttentionMixing as AttentionMixing
+from .attention import TokenMean as TokenMean
+from .branch_scalings import decreasing_scaling as decreasing_scaling
+from .branch_scalings import standard_scaling as standard_scaling
+from .branch_scalings import uniform_scaling as uniform_scaling
 from .builders import convnet as convnet
 from .builders import mlp as mlp
 from .builders import resnet as resnet
@@ -7,6 +14,7 @@ from .declaration import with_prior as with_prior
 from .description import build as build
 from .description import describe as describe
 from .fourier import FourierFeatures as FourierFeatures
+from .fourier import InfiniteFourierFeatures as InfiniteFourierFeatures
 from .layers import NTKLinear as NTKLinear
 from .layers import StandardLinear as StandardLinear
 from .prior import draw_centred_params as draw_centred_params

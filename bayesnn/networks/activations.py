@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bayesnn.checks import check_positive
+
 MANY = 2**17  # values of which the shorter gradient saves more time than it costs to set up
 _LOG_SLOPE = math.log(2 / math.sqrt(math.pi))
 
@@ -28,6 +30,60 @@ class Erf(nn.Module):
             return torch.erf(x)
         result: Tensor = _ErfOfMany.apply(x)  # type: ignore[no-untyped-call]
         return result
+
+
+class Sine(nn.Module):
+    """A sine, element by element: φ(x) = sin(ωx).
+
+    Args:
+        frequency: ω.
+
+    Raises:
+        ValueError: a frequency that is not positive.
+
+    Example:
+        >>> Sine(frequency=30.0)(torch.zeros(2))
+        tensor([0., 0.])
+    """
+
+    def __init__(self, *, frequency: float = 1.0) -> None:
+        super().__init__()
+        self.frequency = check_positive(frequency, "frequency")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return sin(ωx), of x's shape."""
+        return torch.sin(self.frequency * x)
+
+    def extra_repr(self) -> str:
+        """Return the settings for `repr`."""
+        return f"frequency={self.frequency}"
+
+
+class Cosine(nn.Module):
+    """A cosine, element by element: φ(x) = cos(ωx).
+
+    Args:
+        frequency: ω.
+
+    Raises:
+        ValueError: a frequency that is not positive.
+
+    Example:
+        >>> Cosine()(torch.zeros(2))
+        tensor([1., 1.])
+    """
+
+    def __init__(self, *, frequency: float = 1.0) -> None:
+        super().__init__()
+        self.frequency = check_positive(frequency, "frequency")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return cos(ωx), of x's shape."""
+        return torch.cos(self.frequency * x)
+
+    def extra_repr(self) -> str:
+        """Return the settings for `repr`."""
+        return f"frequency={self.frequency}"
 
 
 class _ErfOfMany(torch.autograd.Function):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import math
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from bayesnn.checks import check_count
+from bayesnn.networks.branch_scalings import uniform_scaling
 from bayesnn.networks.convolution import NTKConv2d
 from bayesnn.networks.layers import NTKLinear
 from bayesnn.networks.residual import Residual
@@ -96,13 +97,15 @@ def resnet(
     activation: nn.Module,
     weight_std: float = 1.5,
     bias_std: float = 0.05,
+    scaling: Callable[[int, int], float] = uniform_scaling,
     linear: LinearLayer = NTKLinear,
     generator: torch.Generator | None = None,
 ) -> nn.Sequential:
     """Return a residual perceptron: linear, `depth` residual blocks, activation, linear read-out.
 
-    Block l maps y_{l−1} to y_{l−1} + F_l(y_{l−1})/√depth with F_l = linear ∘ activation, so that
-    the variance stays bounded at any depth (Stable ResNet; Hayou et al., 2021, arXiv 2010.12859).
+    Block l maps y_{l−1} to y_{l−1} + λ_l F_l(y_{l−1}) with F_l = linear ∘ activation. The default
+    λ = 1/√depth and `decreasing_scaling` keep the variance bounded at any depth (Stable ResNet;
+    Hayou et al., 2021, arXiv 2010.12859); `standard_scaling` is λ = 1.
 
     Args:
         in_features: size of an input x, [..., in_features].
@@ -112,6 +115,7 @@ def resnet(
         activation: a module without parameters, such as `Erf()` or `torch.nn.ReLU()`; copied.
         weight_std: prior standard deviation of all weights, times √fan_in.
         bias_std: prior standard deviation of all biases; 0 leaves them out.
+        scaling: λ of block l = 1 … depth, as a function of l and depth.
         linear: class of the linear layers.
         generator: source of the initial values; torch's default generator if None.
 
@@ -120,7 +124,7 @@ def resnet(
 
     Raises:
         ValueError: a size that is no whole number of at least 1, an activation that is no module
-            instance, or an impossible weight_std or bias_std.
+            instance, an impossible weight_std or bias_std, or a λ that is not positive.
 
     Example:
         >>> net = resnet(in_features=8, out_features=1, width=32, depth=3, activation=nn.ReLU())
@@ -137,9 +141,9 @@ def resnet(
         )
 
     layers: list[nn.Module] = [layer(in_features, width)]
-    for _ in range(depth):
+    for block in range(1, depth + 1):
         branch = nn.Sequential(_copied(activation), layer(width, width))
-        layers.append(Residual(branch, scale=1 / math.sqrt(depth)))
+        layers.append(Residual(branch, scale=scaling(block, depth)))
     return nn.Sequential(*layers, _copied(activation), layer(width, out_features))
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bayesnn.networks.activations import Erf
+from bayesnn.networks.activations import Cosine, Erf, Sine
+from bayesnn.networks.attention import AttentionMixing, TokenMean
 from bayesnn.networks.convolution import NTKConv2d
-from bayesnn.networks.fourier import FourierFeatures
+from bayesnn.networks.fourier import FourierFeatures, InfiniteFourierFeatures
 from bayesnn.networks.layers import NTKLinear, StandardLinear
 from bayesnn.networks.residual import Residual
 
@@ -44,16 +45,38 @@ _DRAWN: dict[str, tuple[type[nn.Module], _Settings]] = {
         FourierFeatures,
         {"in_features": int, "n_frequencies": int, "frequency_std": float},
     ),
+    "AttentionMixing": (AttentionMixing, {"tokens": int, "queries": int}),
 }
 _PLAIN: dict[str, tuple[type[nn.Module], _Settings]] = {
+    "Cosine": (Cosine, {"frequency": float}),
     "Erf": (Erf, {}),
+    "InfiniteFourierFeatures": (
+        InfiniteFourierFeatures,
+        {"in_features": int, "frequency_std": float},
+    ),
+    "Sine": (Sine, {"frequency": float}),
+    "TokenMean": (TokenMean, {}),
     "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d, {"output_size": int}),
+    "AvgPool2d": (
+        nn.AvgPool2d,
+        {
+            "kernel_size": tuple,
+            "stride": tuple,
+            "padding": tuple,
+            "ceil_mode": bool,
+            "count_include_pad": bool,
+        },
+    ),
     "CELU": (nn.CELU, {"alpha": float}),
     "ELU": (nn.ELU, {"alpha": float}),
     "Flatten": (nn.Flatten, {"start_dim": int, "end_dim": int}),
     "GELU": (nn.GELU, {"approximate": str}),
     "Hardswish": (nn.Hardswish, {}),
     "Identity": (nn.Identity, {}),
+    "LayerNorm": (
+        nn.LayerNorm,
+        {"normalized_shape": tuple, "eps": float, "elementwise_affine": bool},
+    ),
     "LeakyReLU": (nn.LeakyReLU, {"negative_slope": float}),
     "Mish": (nn.Mish, {}),
     "ReLU": (nn.ReLU, {}),
@@ -144,8 +167,10 @@ def _describe(module: nn.Module) -> dict[str, Any]:
             f"network: a module of type {type(module).__name__} cannot be described, only "
             f"Sequential, Residual, {', '.join(_KNOWN)}; pass network= when loading."
         )
-    description = {"type": name}
-    description |= {key: getattr(module, key) for key in _KNOWN[name][1]}
+    description: dict[str, Any] = {"type": name}
+    for key in _KNOWN[name][1]:
+        value = getattr(module, key)
+        description[key] = list(value) if isinstance(value, tuple) else value  # as JSON has it
     frozen = [key for key, p in module.named_parameters(recurse=False) if not p.requires_grad]
     return description | ({"frozen": frozen} if frozen else {})
 
@@ -202,8 +227,11 @@ def _build_residual(description: Mapping[str, Any], generator: torch.Generator) 
 
 
 def _is_setting(value: object, kind: type) -> bool:
-    if isinstance(value, bool):
-        return False
+    if kind is tuple:  # of sizes, or one size for all
+        sizes = value if isinstance(value, list) else [value]
+        return all(_is_setting(size, int) for size in sizes)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
     if kind is float:
         return isinstance(value, int | float) and math.isfinite(value)
     return isinstance(value, kind)

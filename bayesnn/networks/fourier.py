@@ -68,3 +68,45 @@ class FourierFeatures(nn.Module):
             f"in_features={self.in_features}, n_frequencies={self.n_frequencies}, "
             f"frequency_std={self.frequency_std}"
         )
+
+
+class InfiniteFourierFeatures(nn.Module):
+    """The limit of `FourierFeatures` as the number of frequencies goes to infinity.
+
+    For the infinite-width kernels alone, which need no features but their covariances: the mean
+    over features of γ(x)γ(x') tends to ½ exp(−Ω₀²|x − x'|²/2), with an error of the order of
+    1/√n_frequencies. In a network it stands before the first layer, whose in_features do not
+    matter to the kernels. Source: Rahimi, Recht, 2007, Random features for large-scale kernel
+    machines.
+
+    Args:
+        in_features: number of coordinates.
+        frequency_std: Ω₀, in radians per unit of x; a hyper-parameter of the kernel.
+
+    Raises:
+        ValueError: a count below 1, or a frequency_std that is not positive.
+
+    Example:
+        >>> from bayesnn.kernels import ntk
+        >>> from bayesnn.networks import Erf, mlp
+        >>> net = mlp(in_features=1, out_features=1, width=1, depth=2, activation=Erf())
+        >>> kernel = ntk(nn.Sequential(InfiniteFourierFeatures(2, frequency_std=40.0), net))
+        >>> kernel(torch.rand(3, 2)).shape
+        torch.Size([3, 3])
+    """
+
+    def __init__(self, in_features: int, *, frequency_std: float) -> None:
+        super().__init__()
+        self.in_features = check_count(in_features, "in_features")
+        self.frequency_std = check_positive(frequency_std, "frequency_std")
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002
+        """Raise an error: the features are infinitely many."""
+        raise ValueError(
+            "network: InfiniteFourierFeatures has kernels but no values; for a network that runs, "
+            f"draw FourierFeatures({self.in_features}, n, frequency_std={self.frequency_std})."
+        )
+
+    def extra_repr(self) -> str:
+        """Return the settings for `repr`."""
+        return f"in_features={self.in_features}, frequency_std={self.frequency_std}"

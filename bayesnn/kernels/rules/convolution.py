@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import product
 
-import torch
 from torch import Tensor, nn
 
 from bayesnn.kernels.rules.dense import linear_rule
@@ -84,17 +83,24 @@ def pooling_rule(module: nn.AvgPool2d) -> Rule:
     size = _pair(module.kernel_size)
     stride = _pair(module.stride)
     padding = _pair(module.padding)
-    if padding != (0, 0) or module.ceil_mode:
-        raise ValueError("network: average pooling has a kernel rule without padding alone.")
+    if (
+        module.ceil_mode
+        or module.divisor_override
+        or not (module.count_include_pad or padding == (0, 0))
+    ):
+        raise ValueError(
+            "network: average pooling has a kernel rule with whole windows alone, where zeros of "
+            "the padding count (ceil_mode=False, count_include_pad=True, no divisor_override)."
+        )
 
     def rule(state: KernelState, _: object) -> KernelState:
         _check_pairs(state)
 
         def mean(values: Tensor) -> Tensor:
             # second positions, then first
-            once = _mean(values, size, stride, (0, 0))
+            once = _mean(values, size, stride, padding)
             moved = once.movedim((-4, -3), (-2, -1))
-            return _mean(moved, size, stride, (0, 0)).movedim((-2, -1), (-4, -3))
+            return _mean(moved, size, stride, padding).movedim((-2, -1), (-4, -3))
 
         return state.map(mean)
 
@@ -118,40 +124,6 @@ def global_pooling_rule(module: nn.AdaptiveAvgPool2d) -> Rule:
     return rule
 
 
-def mixes_positions(module: nn.Module) -> bool:
-    """Return whether a module needs the covariances of all pairs of positions."""
-    return isinstance(module, nn.AvgPool2d | nn.AdaptiveAvgPool2d)
-
-
 def _check_pairs(state: KernelState) -> None:
     if state.n_positions != 2 or not state.pairs:
         raise ValueError("network: pooling needs images [n, channels, rows, columns].")
-
-
-def image_state(x1: Tensor, x2: Tensor, *, pairs: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the mean over channels of products of positions, and of each point with itself.
-
-    Args:
-        x1: points, [n1, channels, *P].
-        x2: points, [n2, channels, *P].
-        pairs: whether for all pairs of positions.
-
-    Returns:
-        [n1, n2, *P] or [n1, n2, *P, *P], and the same without n2 for x1, without n1 for x2.
-    """
-    first, second = x1.flatten(2), x2.flatten(2)
-    channels, positions = x1.shape[1], x1.shape[2:]
-    if pairs:
-        both, own = "acp,bcq->abpq", "acp,acq->apq"
-        shape = (*positions, *positions)
-    else:
-        both, own = "acp,bcp->abp", "acp,acp->ap"
-        shape = tuple(positions)
-    cross = torch.einsum(both, first, second) / channels
-    var1 = torch.einsum(own, first, first) / channels
-    var2 = var1 if x2 is x1 else torch.einsum(own, second, second) / channels
-    return (
-        cross.view(len(x1), len(x2), *shape),
-        var1.view(len(x1), *shape),
-        var2.view(len(x2), *shape),
-    )

@@ -12,8 +12,20 @@ from bayesnn.kernels.state import KernelState
 
 
 def dense_rule(layer: nn.Module) -> Rule:
-    """Return the rule K' = s_w² K + s_b² and Θ' = K' + s_w² Θ; what is not trained adds none."""
-    return linear_rule(layer, lambda state: state)
+    """Return the rule K' = s_w² K + s_b² and Θ' = K' + s_w² Θ; what is not trained adds none.
+
+    Sequences have the layer at every token.
+    """
+    return linear_rule(layer, _features_last)
+
+
+def _features_last(state: KernelState) -> KernelState:
+    if state.n_positions > 1:
+        raise ValueError(
+            "network: a dense layer needs vectors or sequences; put Flatten before it, or take a "
+            "convolution with kernel_size=1."
+        )
+    return state
 
 
 def linear_rule(layer: nn.Module, mean_over_fan_in: Callable[[KernelState], KernelState]) -> Rule:
@@ -43,7 +55,9 @@ def linear_rule(layer: nn.Module, mean_over_fan_in: Callable[[KernelState], Kern
                 ntk = ntk + bias
         var1 = weight * state.var1 + bias
         var2 = var1 if state.var2 is state.var1 else weight * state.var2 + bias
-        return replace(state, nngp=nngp, ntk=ntk, var1=var1, var2=var2, centred=True)
+        return replace(
+            state, nngp=nngp, ntk=ntk, var1=var1, var2=var2, gaussian=True, fresh=True, means=None
+        )
 
     return rule
 

@@ -1,4 +1,4 @@
-"""Layer normalisation over the units of a layer, whose mean is 0 in the limit."""
+"""Layer normalisation over the units of a layer."""
 
 from __future__ import annotations
 
@@ -11,37 +11,73 @@ from bayesnn.kernels.state import KernelState
 
 
 def layer_norm_rule(module: nn.LayerNorm) -> Rule:
-    """Return the rule K'(x, z) = K(x, z)/√((K(x, x) + ε)(K(z, z) + ε)), and Θ alike.
+    """Return the rule K'(x, z) = C(x, z)/√((C(x, x) + ε)(C(z, z) + ε)) and Θ' = Θ/√(…) alike.
 
-    The variances concentrate as width grows, so their derivative drops out of Θ.
+    C is K less the product of the units' means, which are 0 after a linear layer and E[φ(u)] after
+    an activation. Means and variances concentrate as width grows: their derivatives drop out of Θ.
     """
-    if any(parameter.requires_grad for parameter in module.parameters()):
+    held = all(not parameter.requires_grad for parameter in module.parameters())
+    if not held or any(not _is(p, name == "weight") for name, p in module.named_parameters()):
         raise ValueError(
-            "network: layer normalisation has a kernel rule where its scale and shift are not "
-            "trained; give elementwise_affine=False, or freeze them."
+            "network: layer normalisation has a kernel rule where its scale is 1 and its shift 0, "
+            "both not trained; give elementwise_affine=False, or freeze them."
         )
-    epsilon = module.eps
+    dimensions, epsilon = len(module.normalized_shape), module.eps
 
     def rule(state: KernelState, _: Hyperparameters) -> KernelState:
-        if not state.centred:
-            raise ValueError(
-                "network: layer normalisation has a kernel rule directly after a linear layer, "
-                "whose units have mean 0; move it there."
+        over_positions = dimensions > 1
+        _check(state, dimensions)
+        nngp, var1, var2 = state.nngp, state.var1, state.var2
+        if state.means is not None:
+            nngp, var1, var2 = (
+                each - mean for each, mean in zip((nngp, var1, var2), state.means(), strict=True)
             )
-        rows, columns = state.outer()
-        scale = (rows + epsilon).rsqrt() * (columns + epsilon).rsqrt()
-        var1 = _own(state, state.var1, epsilon)
+        same = state.var2 is state.var1
+        centred = replace(state, nngp=nngp, var1=var1, var2=var1 if same else var2, means=None)
+        first = _scale(centred, centred.var1, epsilon, over_positions)
+        second = first if same else _scale(centred, centred.var2, epsilon, over_positions)
+        both = centred.across(first, 1) * centred.across(second, 0, second=True)
+        var1 = _times_own(centred, centred.var1, first)
         return replace(
-            state,
-            nngp=state.nngp * scale,
-            ntk=None if state.ntk is None else state.ntk * scale,
+            centred,
+            nngp=centred.nngp * both,
+            ntk=None if centred.ntk is None else centred.ntk * both,
             var1=var1,
-            var2=var1 if state.var2 is state.var1 else _own(state, state.var2, epsilon),
+            var2=var1 if same else _times_own(centred, centred.var2, second),
         )
 
     return rule
 
 
-def _own(state: KernelState, var: Tensor, epsilon: float) -> Tensor:
-    rows, columns = state.outer_self(var)
-    return var * (rows + epsilon).rsqrt() * (columns + epsilon).rsqrt()
+def _is(parameter: Tensor, value: float) -> bool:
+    return bool((parameter == value).all())
+
+
+def _check(state: KernelState, dimensions: int) -> None:
+    if not state.gaussian and state.means is None:
+        raise ValueError(
+            "network: layer normalisation has a kernel rule after a linear layer; put one before."
+        )
+    if dimensions != 1 + state.n_positions and not (dimensions == 1 and state.n_positions == 1):
+        raise ValueError(
+            "network: layer normalisation has a kernel rule over the features of vectors and "
+            "sequences, or over all but the first dimension of sequences and images; got "
+            f"{dimensions} dimensions to normalise and {state.n_positions} of positions."
+        )
+
+
+def _scale(state: KernelState, var: Tensor, epsilon: float, over_positions: bool) -> Tensor:
+    """Return 1/√(variance + ε) at each position, [n, *P]."""
+    variances = state.position_variance(var)
+    if over_positions:
+        each = variances.flatten(1).mean(1)
+        variances = each.view(-1, *[1] * state.n_positions).expand_as(variances)
+    return (variances + epsilon).rsqrt()
+
+
+def _times_own(state: KernelState, var: Tensor, scale: Tensor) -> Tensor:
+    if not state.pairs:
+        return var * scale * scale
+    ones = [1] * state.n_positions
+    rows = scale.reshape(*scale.shape, *ones)
+    return var * rows * scale.reshape(len(scale), *ones, *scale.shape[1:])

@@ -14,8 +14,8 @@ Branch = Callable[[KernelState, Hyperparameters], KernelState]
 def residual_rule(branch: Branch, scale: float) -> Rule:
     """Return the rule K' = K + λ² K_F and Θ' = Θ + λ² Θ_F of y = x + λ F(x).
 
-    F must end with a linear layer: its fresh weights make F(x) uncorrelated with x. Source: Hayou
-    et al., 2021, arXiv 2010.12859.
+    F must have a linear layer, whose fresh weights make F(x) uncorrelated with x, and units of mean
+    0 at its end. Source: Hayou et al., 2021, arXiv 2010.12859.
 
     Args:
         branch: the rule of F.
@@ -24,10 +24,11 @@ def residual_rule(branch: Branch, scale: float) -> Rule:
     factor = scale**2
 
     def rule(state: KernelState, hyperparameters: Hyperparameters) -> KernelState:
-        inner = branch(state, hyperparameters)
-        if not inner.centred:
+        inner = branch(replace(state, fresh=False), hyperparameters)
+        if not inner.fresh or inner.means is not None:
             raise ValueError(
-                "network: a residual branch has a kernel rule where it ends with a linear layer."
+                "network: a residual branch has a kernel rule where it ends with a linear layer, "
+                "or with layer normalisation after one."
             )
         if inner.nngp.shape != state.nngp.shape:
             raise ValueError("network: a residual branch must keep the positions of its input.")
@@ -41,6 +42,7 @@ def residual_rule(branch: Branch, scale: float) -> Rule:
             ntk=ntk,
             var1=var1,
             var2=var1 if state.var2 is state.var1 else state.var2 + factor * inner.var2,
+            gaussian=state.gaussian and inner.gaussian,
         )
 
     return rule

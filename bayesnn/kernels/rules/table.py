@@ -13,6 +13,7 @@ from torch import nn
 
 from bayesnn.kernels import activations
 from bayesnn.kernels.quadrature import quadrature
+from bayesnn.kernels.rules.attention import attention_rule, token_mean_rule
 from bayesnn.kernels.rules.convolution import (
     convolution_rule,
     flatten_rule,
@@ -24,7 +25,16 @@ from bayesnn.kernels.rules.elementwise import elementwise_rule
 from bayesnn.kernels.rules.normalisation import layer_norm_rule
 from bayesnn.kernels.rules.rule import Hyperparameters, Rule
 from bayesnn.kernels.state import KernelState
-from bayesnn.networks import Erf, NTKConv2d, NTKLinear, StandardLinear
+from bayesnn.networks import (
+    AttentionMixing,
+    Cosine,
+    Erf,
+    NTKConv2d,
+    NTKLinear,
+    Sine,
+    StandardLinear,
+    TokenMean,
+)
 
 
 @runtime_checkable
@@ -56,6 +66,8 @@ _RULES: dict[type[nn.Module], Callable[[Any], Rule]] = {
     StandardLinear: dense_rule,
     NTKConv2d: convolution_rule,
     Erf: lambda _: elementwise_rule(activations.erf),
+    Sine: lambda m: elementwise_rule(activations.sine(m.frequency)),
+    Cosine: lambda m: elementwise_rule(activations.cosine(m.frequency)),
     nn.ReLU: lambda _: elementwise_rule(activations.relu),
     nn.LeakyReLU: lambda m: elementwise_rule(activations.leaky_relu(m.negative_slope)),
     nn.GELU: _gelu,
@@ -63,6 +75,8 @@ _RULES: dict[type[nn.Module], Callable[[Any], Rule]] = {
     nn.Flatten: _flatten,
     nn.AvgPool2d: pooling_rule,
     nn.AdaptiveAvgPool2d: global_pooling_rule,
+    AttentionMixing: attention_rule,
+    TokenMean: lambda _: token_mean_rule,
     nn.LayerNorm: layer_norm_rule,
 }
 _SMOOTH = (
@@ -84,5 +98,5 @@ def rule_of(module: nn.Module) -> Rule | None:
 
 def hyperparameters_of(module: nn.Module) -> dict[str, float]:
     """Return the prior scales of a layer, by name."""
-    names = ("weight_std", "bias_std")
+    names = ("weight_std", "bias_std", "frequency_std")
     return {name: float(getattr(module, name)) for name in names if hasattr(module, name)}

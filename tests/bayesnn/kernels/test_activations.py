@@ -14,24 +14,13 @@ from torch.func import grad, vmap
 from bayesnn.kernels import activations
 from bayesnn.kernels.activations import Expectation
 from bayesnn.kernels.quadrature import quadrature
-from bayesnn.networks import Erf
-
-
-class Sine(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sin(x)
-
-
-class Cosine(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cos(x)
-
+from bayesnn.networks import Cosine, Erf, Sine
 
 SMOOTH: list[tuple[Expectation, nn.Module]] = [
     (activations.erf, Erf()),
     (activations.gelu, nn.GELU()),
-    (activations.sine, Sine()),
-    (activations.cosine, Cosine()),
+    (activations.sine(1.7), Sine(frequency=1.7)),
+    (activations.cosine(1.7), Cosine(frequency=1.7)),
     (activations.identity, nn.Identity()),
 ]
 KINKED: list[tuple[Expectation, nn.Module]] = [
