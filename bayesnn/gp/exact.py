@@ -10,16 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bayesnn.gp.regression import Kernel, RegressionData, as_noise, as_points, regression_data
+from bayesnn.gp.regression import (
+    NOT_POSITIVE_DEFINITE,
+    Kernel,
+    RegressionData,
+    as_noise,
+    as_points,
+    regression_data,
+)
 from bayesnn.predictive import Predictive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-NOT_POSITIVE_DEFINITE = (
-    "kernel: K + σ²I is not positive definite in this precision; use float64, raise noise_std, or "
-    "add a jitter."
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Kernel = Callable[..., Tensor]  # k(x1, x2=None) -> [n1, n2]
 
 DIAGONAL_CHUNK = 256
+NOT_POSITIVE_DEFINITE = (
+    "kernel: K + σ²I is not positive definite in this precision; use float64, raise noise_std, or "
+    "add a jitter."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,7 @@ def as_noise(noise_std: float | Tensor, like: Tensor) -> Tensor:
     return like.new_tensor(check_positive(noise_std, "noise_std"))
 
 
-def kernel_diagonal(kernel: Kernel, x: Tensor) -> Float[Tensor, " n"]:
-    """Return k(x_i, x_i) of each point, from small blocks of any kernel."""
-    return torch.cat([kernel(some).diagonal() for some in torch.split(x, DIAGONAL_CHUNK)])
+def kernel_diagonal(kernel: Kernel, x: Tensor, *, chunk: int) -> Float[Tensor, " n"]:
+    """Return k(x_i, x_i) of each point, from blocks of `chunk` points at most."""
+    size = min(chunk, DIAGONAL_CHUNK)
+    return torch.cat([kernel(some).diagonal() for some in torch.split(x, size)])
