@@ -1,6 +1,12 @@
 from .exact import GaussianProcess as GaussianProcess
 from .exact import fit_gp as fit_gp
 from .exact import gp_posterior as gp_posterior
+from .finite_network_prior import finite_nngp_prior as finite_nngp_prior
+from .finite_network_prior import finite_ntk_prior as finite_ntk_prior
 from .iterative import IterativeGaussianProcess as IterativeGaussianProcess
 from .iterative import fit_gp_iterative as fit_gp_iterative
+from .pathwise import PathwiseSamples as PathwiseSamples
+from .pathwise import pathwise_samples as pathwise_samples
+from .prior_draws import JointDraws as JointDraws
+from .prior_draws import covariance_error as covariance_error
 from .regression import Kernel as Kernel
