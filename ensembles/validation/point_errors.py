@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-NEAR = 0.1  # a point is near the data if they leave less than this part of its prior variance
+NEAR = 0.02  # a point is near the data if they leave less than this part of its prior variance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def point_errors(
 def near_data(
     variance: Float[Tensor, " n"], prior_variance: Float[Tensor, " n"]
 ) -> Bool[Tensor, " n"]:
-    """Return at which points the data leave less than a tenth of the prior variance."""
+    """Return at which points the data leave less than a fiftieth of the prior variance."""
     return variance < NEAR * prior_variance
 
 

@@ -48,7 +48,8 @@ class Validation:
         distribution: what the reference is.
         n_members: number of members.
         all_points: errors over all test points.
-        near: errors where the data leave less than a tenth of the prior variance; None if nowhere.
+        near: errors where the data leave less than a fiftieth of the prior variance; None if
+            nowhere.
         far: errors elsewhere; None if nowhere. Both None where no prior variance was given.
         covariance_error: ‖C − C_ref‖/‖C_ref‖ in the Frobenius norm.
         covariance_error_floor: what exact samples would score, on average.
