@@ -13,27 +13,45 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bayesnn.kernels.derivatives import wants_derivatives
+
 Moments = tuple[Tensor, Tensor]  # E[φφ], E[φ'φ']
 Expectation = Callable[[Tensor, Tensor, Tensor], Moments]  # of (uv, uu, vv), which broadcast
 
 
 def erf(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
     """Return (2/π) asin s and (4/π)/√((1 + 2uu)(1 + 2vv)(1 − s²)), for φ = erf."""
-    scale = (1 + 2 * uu).rsqrt() * (1 + 2 * vv).rsqrt()
-    sine = 2 * scale * uv
+    rows, columns = (1 + 2 * uu).rsqrt(), (1 + 2 * vv).rsqrt()
     # s < 1 by (1 + 2uu)(1 + 2vv) > 4uv²; rounding may reach it at huge variances
-    sine = sine.clamp(-_BELOW_ONE, _BELOW_ONE)
-    return (2 / math.pi) * torch.asin(sine), (4 / math.pi) * scale * (1 - sine * sine).rsqrt()
+    sine = (uv * (2 * rows) * columns).clamp(-_BELOW_ONE, _BELOW_ONE)
+    slope = (1 - sine * sine).rsqrt() * ((4 / math.pi) * rows) * columns
+    return torch.asin(sine) * (2 / math.pi), slope
 
 
 def relu(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
     """Return √(uu·vv)(sin α + (π − α) cos α)/2π and (π − α)/2π, for φ = max(0, x) and angle α."""
+    if not wants_derivatives(uv, uu, vv):
+        return _relu_in_place(uv, uu, vv)
     # a square root's slope is endless at 0: at zero variance, or equal points, it must make no NaN
     norm = (uu * vv).clamp(min=_TINY).sqrt()  # of u = v it is uu, to the last digit
     cosine = (uv / norm).clamp(-1.0, 1.0)
-    sine = (1 - cosine * cosine).clamp(min=_TINY).sqrt()
+    sine = ((1 - cosine) * (1 + cosine)).clamp(min=_TINY).sqrt()
     outside = math.pi - torch.atan2(sine, cosine)
     return norm * (sine + outside * cosine) / (2 * math.pi), outside / (2 * math.pi)
+
+
+def _relu_in_place(uv: Tensor, uu: Tensor, vv: Tensor) -> Moments:
+    """Return the same in fewer passes over the matrix, by π − α = π/2 + asin cos α."""
+    rows, columns = uu.clamp(min=_TINY).rsqrt(), vv.clamp(min=_TINY).rsqrt()
+    # a cosine that rounding keeps from 1 has an angle of √rounding: equal points must reach it
+    up = 1 + 8 * torch.finfo(uv.dtype).eps
+    cosine = (uv * (up * rows)).mul_(columns).clamp_(-1.0, 1.0)
+    sine = (1 + cosine).mul_(1 - cosine).clamp_(min=_TINY)
+    sine.mul_(sine.rsqrt())  # two thirds of the time of a square root on a CPU
+    outside = torch.asin(cosine).add_(math.pi / 2)
+    value = sine.addcmul_(outside, cosine)
+    value.mul_(uu.sqrt() / (2 * math.pi)).mul_(vv.sqrt())
+    return value, outside.mul_(1 / (2 * math.pi))
 
 
 def leaky_relu(slope: float) -> Expectation:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,23 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from bayesnn.checks import as_finite_tensor
+from bayesnn.kernels.derivatives import wants_derivatives
+from bayesnn.kernels.matrix import Recursion, Variances, fill, whole
 from bayesnn.kernels.rules.inputs import (
     InputRule,
+    Products,
     input_rule_of,
     mixes_positions,
     n_positions,
     raw_inputs,
 )
-from bayesnn.kernels.rules.residual import residual_rule
-from bayesnn.kernels.rules.rule import Rule
-from bayesnn.kernels.rules.table import hyperparameters_of, rule_of
-from bayesnn.kernels.state import KernelState
-from bayesnn.networks import FourierFeatures, Residual
+from bayesnn.kernels.state import KernelState, Trail
+from bayesnn.kernels.steps import (
+    Step,
+    check_weights_are_not_shared,
+    leaves_of,
+    named_scales,
+    run_steps,
+    steps_of,
+)
+from bayesnn.kernels.tiles import Tiling, spans, tiling
+from bayesnn.kernels.variances import Record, Replay
+from bayesnn.networks import FourierFeatures
 
-Step = tuple[Rule, dict[str, str]]  # and the prior scales it needs, by their names in the network
-
-TILE = 256  # points a side; matrices of this size stay in a core's cache
-IMAGE_TILE = 2**18  # covariances at a time of points that have positions
+Read = Callable[[KernelState], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,34 +71,32 @@ class NetworkKernel:
         Raises:
             ValueError: NaN, infinities, or shapes that differ.
         """
-        first = self._inputs(x1, "x1")
-        second = first if x2 is None else self._inputs(x2, "x2")
-        if first.shape[1:] != second.shape[1:]:
-            raise ValueError(
-                f"x2: expected points of shape {tuple(first.shape[1:])} as in x1, got "
-                f"{tuple(second.shape[1:])}."
-            )
-        size = self._tile_size(first)
-        if self._wants_gradient(first, second) or max(len(first), len(second)) <= size:
-            return self._tile(first, second)
-        result = first.new_empty(len(first), len(second))
-        for rows in _tiles(len(first), size):
-            for columns in _tiles(len(second), size):
-                if x2 is None and columns.start < rows.start:
-                    continue
-                diagonal = x2 is None and rows == columns
-                left = first[rows]
-                tile = self._tile(left, left if diagonal else second[columns])
-                result[rows, columns] = tile
-                if x2 is None and not diagonal:
-                    result[columns, rows] = tile.T
-        return result
+        return self._matrices(x1, x2, self._result)[0]
+
+    def with_nngp(self, x1: Tensor, x2: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the kernel and the NNGP kernel of the same points, in one go.
+
+        Args:
+            x1: points, as for a call.
+            x2: points of the same kind; None for x1.
+
+        Returns:
+            Both matrices, [n1, n2]; the second is `nngp(network)(x1, x2)`.
+
+        Raises:
+            ValueError: NaN, infinities, or shapes that differ.
+        """
+        if not self.tangent:
+            matrix = self(x1, x2)
+            return matrix, matrix
+        kernel, nngp = self._matrices(x1, x2, _ntk, _nngp)
+        return kernel, nngp
 
     def diagonal(self, x: Tensor) -> Tensor:
         """Return k(x_i, x_i) of each point, [n]."""
         points = self._inputs(x, "x")
-        each = [self._tile(point, point).view(1) for point in torch.split(points, 1)]
-        return torch.cat(each)
+        size = self._tiling(points).block
+        return torch.cat([self._diagonal(points[rows]) for rows in spans(len(points), size)])
 
     def with_hyperparameters(self, values: Mapping[str, Tensor | float]) -> NetworkKernel:
         """Return the kernel with other prior scales, which may be tensors that need a gradient.
@@ -117,38 +121,95 @@ class NetworkKernel:
             points = module.to(points)(points)
         return points
 
-    def _tile_size(self, x: Tensor) -> int:
-        if x.ndim == 2:
-            return TILE
+    def _matrices(self, x1: Tensor, x2: Tensor | None, *reads: Read) -> tuple[Tensor, ...]:
+        first = self._inputs(x1, "x1")
+        second = first if x2 is None or x2 is x1 else self._inputs(x2, "x2")
+        if first.shape[1:] != second.shape[1:]:
+            raise ValueError(
+                f"x2: expected points of shape {tuple(first.shape[1:])} as in x1, got "
+                f"{tuple(second.shape[1:])}."
+            )
+        recursion = Recursion(
+            products=lambda left, right: self._products(left, right)[0],
+            variances=self._variances,
+            follow=partial(self._follow, first.ndim - 2, reads),
+        )
+        scales = [each for each in self.hyperparameters.values() if isinstance(each, Tensor)]
+        if wants_derivatives(first, second, *scales):
+            return whole(recursion, first, second)
+        # threads may not write to tensors of another thread's inference mode
+        with torch.inference_mode(mode=False), torch.no_grad():
+            results = tuple(first.new_empty(len(first), len(second)) for _ in reads)
+            fill(results, recursion, first, second, self._tiling(first))
+        return results
+
+    def _tiling(self, x: Tensor) -> Tiling:
         positions = n_positions(x)
-        return max(1, math.isqrt(IMAGE_TILE // (positions**2 if self.pairs else positions)))
+        values = positions**2 if self.pairs else positions
+        return tiling(x.device, values, positions_mix=self.pairs and x.ndim > 2)
 
-    def _wants_gradient(self, *tensors: Tensor) -> bool:
-        given = (*tensors, *(v for v in self.hyperparameters.values() if isinstance(v, Tensor)))
-        return torch.is_grad_enabled() and any(one.requires_grad for one in given)
-
-    def _tile(self, x1: Tensor, x2: Tensor) -> Tensor:
+    def _products(self, x1: Tensor, x2: Tensor) -> Products:
         rule, names = self.inputs
         scales = {key: self.hyperparameters[name] for key, name in names.items()}
-        gram, var1, var2 = rule(x1, x2, self.pairs, scales)
+        return rule(x1, x2, self.pairs, scales)
+
+    def _variances(self, x: Tensor) -> Variances:
+        """Return what `_follow` takes: the points' variances, after each step if that is cheap."""
+        nngp, var1, var2 = self._products(x, x[:1])
+        if self._knows_variances(x.ndim - 2):
+            record = Record()
+            self._run(x.ndim - 2, nngp=nngp, var1=var1, var2=var2, trail=record)
+            return record.values
+        return [var1]
+
+    def _knows_variances(self, n_positions: int) -> bool:
+        # of all pairs of positions they would take as much room as a tile's covariances
+        return n_positions == 0 or not self.pairs
+
+    def _follow(
+        self,
+        n_positions: int,
+        reads: tuple[Read, ...],
+        nngp: Tensor,
+        first: Variances,
+        second: Variances,
+    ) -> tuple[Tensor, ...]:
+        known = self._knows_variances(n_positions)
+        trail = Replay(first=first, second=second) if known else None
+        state = self._run(n_positions, nngp=nngp, var1=first[0], var2=second[0], trail=trail)
+        return tuple(read(state) for read in reads)
+
+    def _diagonal(self, x: Tensor) -> Tensor:
+        var = self._products(x, x[:1])[1]
+        state = self._run(x.ndim - 2, nngp=var.unsqueeze(1), var1=var, var2=var, matched=True)
+        return self._result(state).squeeze(1)
+
+    def _result(self, state: KernelState) -> Tensor:
+        return (_ntk if self.tangent else _nngp)(state)
+
+    def _run(
+        self, n_positions: int, *, nngp: Tensor, var1: Tensor, var2: Tensor,
+        trail: Trail | None = None, matched: bool = False,
+    ) -> KernelState:  # fmt: skip
         state = KernelState(
-            nngp=gram,
-            ntk=torch.zeros_like(gram) if self.tangent else None,
+            nngp=nngp,
+            ntk=torch.zeros_like(nngp) if self.tangent else None,
             var1=var1,
             var2=var2,
-            n_positions=x1.ndim - 2,
-            pairs=self.pairs and x1.ndim > 2,
+            n_positions=n_positions,
+            pairs=self.pairs and n_positions > 0,
+            matched=matched,
+            trail=trail,
         )
-        state = _run(self.steps, state, self.hyperparameters)
-        result = state.ntk if self.tangent else state.nngp
-        assert result is not None
-        if result.ndim > 2:
+        if trail is not None:
+            state = trail.after_step(state)
+        state = run_steps(self.steps, state, self.hyperparameters)
+        if state.nngp.ndim > 2:
             raise ValueError(
                 "network: its outputs still have positions; end it with Flatten, TokenMean or "
                 "global pooling, and a linear layer."
             )
-        # rules may treat the two points differently, by rounding or quadrature
-        return (result + result.T) / 2 if x2 is x1 else result
+        return state
 
 
 def nngp(network: nn.Module) -> NetworkKernel:
@@ -200,9 +261,9 @@ def ntk(network: nn.Module) -> NetworkKernel:
 
 
 def _kernel(network: nn.Module, *, tangent: bool) -> NetworkKernel:
-    _check_weights_are_not_shared(network)
+    check_weights_are_not_shared(network)
     features: list[nn.Module] = []
-    leaves = list(_leaves(network, ""))
+    leaves = list(leaves_of(network, ""))
     while leaves and isinstance(leaves[0][1], FourierFeatures):
         features.append(leaves.pop(0)[1])
     hyperparameters: dict[str, Tensor | float] = {}
@@ -210,9 +271,9 @@ def _kernel(network: nn.Module, *, tangent: bool) -> NetworkKernel:
     found = input_rule_of(leaves[0][1]) if leaves else None
     if found is not None:
         name, module = leaves.pop(0)
-        inputs = found, _named_scales(name, module, hyperparameters)
+        inputs = found, named_scales(name, module, hyperparameters)
     return NetworkKernel(
-        steps=_steps(leaves, hyperparameters),
+        steps=steps_of(leaves, hyperparameters),
         hyperparameters=hyperparameters,
         features=tuple(features),
         inputs=inputs,
@@ -221,71 +282,10 @@ def _kernel(network: nn.Module, *, tangent: bool) -> NetworkKernel:
     )
 
 
-def _steps(
-    leaves: Iterable[tuple[str, nn.Module]], hyperparameters: dict[str, Tensor | float]
-) -> tuple[Step, ...]:
-    """Return the layers' steps, and add their prior scales to the dictionary."""
-    steps: list[Step] = []
-    for name, module in leaves:
-        prefix = f"{name}." if name else ""
-        if isinstance(module, Residual):
-            inner: dict[str, Tensor | float] = {}
-            branch = _steps(_leaves(module.branch, f"{prefix}branch"), inner)
-            rule = residual_rule(partial(_run, branch), module.scale)
-            names = {key: key for key in inner}
-            hyperparameters |= inner
-        else:
-            found = rule_of(module)
-            if found is None:
-                raise ValueError(
-                    f"network: {type(module).__name__} ({name or 'the network'}) has no kernel "
-                    "rule; build the network from bayesnn.networks, or give the module a method "
-                    "propagate_kernel(state, hyperparameters)."
-                )
-            rule = found
-            names = _named_scales(name, module, hyperparameters)
-        steps.append((rule, names))
-    return tuple(steps)
+def _nngp(state: KernelState) -> Tensor:
+    return state.nngp
 
 
-def _named_scales(
-    name: str, module: nn.Module, hyperparameters: dict[str, Tensor | float]
-) -> dict[str, str]:
-    """Return the names of a layer's prior scales, and add their values to the dictionary."""
-    own = hyperparameters_of(module)
-    names = {key: f"{name}.{key}" if name else key for key in own}
-    hyperparameters |= {names[key]: value for key, value in own.items()}
-    return names
-
-
-def _check_weights_are_not_shared(network: nn.Module) -> None:
-    names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
-    unique = {name for name, _ in network.named_parameters()}
-    shared = [name for name in names if name not in unique]
-    if shared:
-        raise ValueError(
-            f"network: {shared[0]} shares its values with another place of the network; kernels "
-            "of infinite width are for layers whose weights are independent."
-        )
-
-
-def _run(
-    steps: tuple[Step, ...], state: KernelState, hyperparameters: Mapping[str, Tensor | float]
-) -> KernelState:
-    for rule, names in steps:
-        state = rule(state, {key: hyperparameters[name] for key, name in names.items()})
-    return state
-
-
-def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    if type(module) is nn.Sequential:
-        # not named_children, which leaves out a module's second appearance
-        for key, child in module._modules.items():
-            if child is not None:
-                yield from _leaves(child, f"{name}.{key}" if name else key)
-    else:
-        yield name, module
-
-
-def _tiles(n: int, size: int) -> list[slice]:
-    return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+def _ntk(state: KernelState) -> Tensor:
+    assert state.ntk is not None
+    return state.ntk

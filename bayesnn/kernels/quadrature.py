@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import jvp
 
 from bayesnn.kernels.activations import Expectation, Moments
+from bayesnn.kernels.derivatives import wants_derivatives
 
 NODES = 128  # a dimension, of which about half carry weight; tanh at variance 3 reaches 1e-8
 _LEAST_WEIGHT = 1e-17
@@ -57,9 +58,20 @@ def _expect(activation: nn.Module, nodes: int, uv: Tensor, uu: Tensor, vv: Tenso
     second = across[:, None, None] * points
     u = std_u[:, None, None] * (first + second)
     v = std_v[:, None, None] * (first - second)
-    value_u, slope_u = jvp(activation, (u,), (torch.ones_like(u),))[:2]
-    value_v, slope_v = jvp(activation, (v,), (torch.ones_like(v),))[:2]
+    (value_u, slope_u), (value_v, slope_v) = (_value_and_slope(activation, x) for x in (u, v))
     return (value_u * value_v) @ weights @ weights, (slope_u * slope_v) @ weights @ weights
+
+
+def _value_and_slope(activation: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    if wants_derivatives(x):
+        value, slope = jvp(activation, (x,), (torch.ones_like(x),))[:2]
+        return value, slope
+    # forward derivatives are counted for the whole process: threads would end one another's
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        at = x.clone().requires_grad_()
+        value = activation(at)
+        (slope,) = torch.autograd.grad(value, at, torch.ones_like(value))
+    return value.detach(), slope
 
 
 @cache

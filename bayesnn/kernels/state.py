@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Means = tuple[Tensor, Tensor, Tensor]
+
+
+@runtime_checkable
+class Trail(Protocol):
+    """What follows a state through the steps, and may know the variances that they lead to."""
+
+    known: bool
+
+    def after_step(self, state: KernelState) -> KernelState:
+        """Return the state that the next step sees."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +43,9 @@ class KernelState:
             residual block that they are in, so that they are uncorrelated with it.
         means: gives products of the units' means, of the shapes of K, var1 and var2; None where
             the means are 0 or, before the first layer, not known.
+        matched: whether the second points are the first, one by one: n₂ is 1 and means the same
+            point.
+        trail: what follows the state through the steps; None where nothing does.
     """
 
     nngp: Tensor
@@ -42,6 +57,19 @@ class KernelState:
     gaussian: bool = False
     fresh: bool = False
     means: Callable[[], Means] | None = None
+    matched: bool = False
+    trail: Trail | None = None
+
+    def own(self, of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what a step makes of var1 and var2, if that is not known already.
+
+        Args:
+            of: takes a point's covariances with itself, as in var1, to those after the step.
+        """
+        if self.trail is not None and self.trail.known:
+            return self.var1, self.var2
+        var1 = of(self.var1)
+        return var1, var1 if self.var2 is self.var1 else of(self.var2)
 
     def outer(self) -> tuple[Tensor, Tensor]:
         """Return the units' variances at both points' positions; they broadcast against K."""
@@ -69,7 +97,7 @@ class KernelState:
 
     def across(self, values: Tensor, dim: int, *, second: bool = False) -> Tensor:
         """Return values [n, *P] of one of the two points, so that they broadcast against K."""
-        values = values.unsqueeze(dim)
+        values = values.unsqueeze(1 if self.matched else dim)
         if self.pairs:
             ones = [1] * self.n_positions
             at = values.shape[2:]
@@ -83,6 +111,8 @@ class KernelState:
         """
         if self.var2 is not self.var1:
             return self
+        if self.matched:
+            return replace(self, nngp=self.var1.unsqueeze(1))
         exact = torch.diagonal_scatter(self.nngp, self.var1.movedim(0, -1), 0, 0, 1)
         return replace(self, nngp=exact)
 
@@ -93,7 +123,7 @@ class KernelState:
             of_pair: takes and returns [..., *P] or, for pairs, [..., *P, *P].
             changes: other attributes of the new state.
         """
-        var1 = of_pair(self.var1)
+        var1, var2 = self.own(of_pair)
         means = self.means
         if means is not None:
             changes["means"] = lambda: tuple(of_pair(each) for each in means())
@@ -102,6 +132,6 @@ class KernelState:
             nngp=of_pair(self.nngp),
             ntk=None if self.ntk is None else of_pair(self.ntk),
             var1=var1,
-            var2=var1 if self.var2 is self.var1 else of_pair(self.var2),
+            var2=var2,
             **changes,  # type: ignore[arg-type]
         )

@@ -53,8 +53,7 @@ def linear_rule(layer: nn.Module, mean_over_fan_in: Callable[[KernelState], Kern
                 ntk = ntk + weight * state.nngp
             elif trained_bias:
                 ntk = ntk + bias
-        var1 = weight * state.var1 + bias
-        var2 = var1 if state.var2 is state.var1 else weight * state.var2 + bias
+        var1, var2 = state.own(lambda var: weight * var + bias)
         return replace(
             state, nngp=nngp, ntk=ntk, var1=var1, var2=var2, gaussian=True, fresh=True, means=None
         )

@@ -24,10 +24,7 @@ def elementwise_rule(expectation: Expectation) -> Rule:
             )
         state = state.with_exact_diagonal()
         value, slope = expectation(state.nngp, *state.outer())
-        var1 = expectation(state.var1, *state.outer_self(state.var1))[0]
-        var2 = var1
-        if state.var2 is not state.var1:
-            var2 = expectation(state.var2, *state.outer_self(state.var2))[0]
+        var1, var2 = state.own(lambda var: expectation(var, *state.outer_self(var))[0])
         ntk = None if state.ntk is None else slope * state.ntk
         return replace(
             state, nngp=value, ntk=ntk, var1=var1, var2=var2, gaussian=False,

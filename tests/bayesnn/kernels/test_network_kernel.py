@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bayesnn.kernels import network_kernel, nngp, ntk
+from bayesnn.kernels import nngp, ntk
 from bayesnn.networks import (
     Erf,
     FourierFeatures,
@@ -39,20 +39,6 @@ def test_erf_networks_equal_the_entrywise_recursion(depth: int, linear: type, de
         np.testing.assert_allclose(found.cpu().numpy(), reference, rtol=1e-10)
         single = kernel(x.float().to(device), z.float().to(device))
         np.testing.assert_allclose(single.cpu().numpy(), reference, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("activation", [Erf(), nn.ReLU(), nn.GELU(), nn.Tanh(), nn.LeakyReLU(0.1)])
-def test_tiles_change_nothing(activation: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = mlp(in_features=3, out_features=1, width=4, depth=2, activation=activation)
-    x, z = _points(11, 3), _points(7, 3, seed=1)
-    for kernel in (nngp(network), ntk(network)):
-        monkeypatch.setattr(network_kernel, "TILE", 1000)
-        whole = kernel(x), kernel(x, z)
-        monkeypatch.setattr(network_kernel, "TILE", 4)
-        torch.testing.assert_close(kernel(x), whole[0], rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(kernel(x, z), whole[1], rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(kernel.diagonal(x), whole[0].diagonal(), rtol=1e-7, atol=1e-7)
-        assert torch.equal(kernel(x), kernel(x).T)
 
 
 @pytest.mark.parametrize("activation", [Erf(), nn.ReLU(), nn.GELU(), nn.SiLU()])
