@@ -1,0 +1,1 @@
+"""The neural tangent kernel of one network at finite width: dense and matrix-free."""
