@@ -38,8 +38,9 @@ def to_neural_tangents(network: nn.Module) -> StaxNetwork:
     """Return the network as neural-tangents' (init, apply, kernel), in NTK parametrisation.
 
     Args:
-        network: a sequence of this package's layers, residual blocks, pooling and activations
-            that neural-tangents has. Images have their channels last there.
+        network: a sequence of this package's layers, residual blocks, layer norms without
+            parameters, pooling and activations that neural-tangents has. Images have their
+            channels last there.
 
     Returns:
         The triple; `kernel(x1, x2, "ntk")` is Θ and `kernel(x1, x2, "nngp")` is K.
@@ -102,7 +103,7 @@ def reference_posterior(
 
     Args:
         network: the network, as for `to_neural_tangents`.
-        x: training inputs, [n, features] or [n, channels, rows, columns].
+        x: training inputs, [n, features], [n, tokens, features] or [n, channels, rows, columns].
         y: training targets, [n] or [n, outputs].
         x_test: test points, [m, ...].
         distribution: "nngp" (the Bayesian network), "ntkgp" (GP(0, Θ) given the data) or
@@ -129,7 +130,7 @@ def reference_posterior(
         )
     check_positive(noise_std, "noise_std")
     inputs, points = (
-        as_finite_tensor(values, name, ndim=(2, 4), dtype=torch.float64)
+        as_finite_tensor(values, name, ndim=(2, 3, 4), dtype=torch.float64)
         for values, name in ((x, "x"), (x_test, "x_test"))
     )
     targets = as_finite_tensor(y, "y", ndim=(1, 2), dtype=torch.float64).numpy()
@@ -195,7 +196,7 @@ def _predict(
 
 
 def _channels_last(x: Tensor) -> np.ndarray:
-    return (x if x.ndim == 2 else x.permute(0, 2, 3, 1)).contiguous().numpy()
+    return (x if x.ndim < 4 else x.permute(0, 2, 3, 1)).contiguous().numpy()
 
 
 def _stax() -> Any:

@@ -13,7 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bayesnn.networks import Erf, NTKConv2d, NTKLinear, Residual, StandardLinear
+from bayesnn.interop.stax_positions import (
+    channels_first_flatten,
+    constant_attention,
+    zeros_around,
+)
+from bayesnn.networks import (
+    AttentionMixing,
+    Cosine,
+    Erf,
+    NTKConv2d,
+    NTKLinear,
+    Residual,
+    Sine,
+    StandardLinear,
+    TokenMean,
+)
 
 Linear = NTKLinear | StandardLinear | NTKConv2d
 Params = Mapping[str, Tensor]
@@ -48,8 +63,6 @@ def stax_sequence(stax: Any, network: nn.Module, name: str = "", scale: float = 
     """
     leaves = list(_leaves(network, name))
     layers = []
-    channels: int | None = None  # of the images that Flatten has made vectors of
-    flattened = False
     for i, (key, module) in enumerate(leaves):
         own = scale if i == len(leaves) - 1 else 1.0
         if own != 1.0 and not isinstance(module, Linear):
@@ -57,13 +70,7 @@ def stax_sequence(stax: Any, network: nn.Module, name: str = "", scale: float = 
                 f"network: a scaled residual branch has to end with a linear layer, got "
                 f"{type(module).__name__}."
             )
-        layers.append(_layer(stax, module, key, own, channels if flattened else None))
-        if isinstance(module, NTKConv2d):
-            channels, flattened = module.out_channels, False
-        elif isinstance(module, nn.Flatten):
-            flattened = True
-        elif isinstance(module, NTKLinear | StandardLinear):
-            channels, flattened = None, False
+        layers.append(_layer(stax, module, key, own))
     return StaxLayer(
         triple=stax.serial(*(layer.triple for layer in layers)),
         to_stax=lambda params: [layer.to_stax(params) for layer in layers],
@@ -82,13 +89,11 @@ def _merged(layers: list[StaxLayer], given: Any) -> dict[str, Tensor]:
     return result
 
 
-def _layer(
-    stax: Any, module: nn.Module, name: str, scale: float, channels: int | None
-) -> StaxLayer:
+def _layer(stax: Any, module: nn.Module, name: str, scale: float) -> StaxLayer:
     if isinstance(module, NTKConv2d):
         return _convolution(stax, module, name, scale)
     if isinstance(module, NTKLinear | StandardLinear):
-        return _dense(stax, module, name, scale, channels)
+        return _dense(stax, module, name, scale)
     if isinstance(module, Residual):
         branch = stax_sequence(stax, module.branch, _join(name, "branch"), module.scale)
         triple = stax.serial(
@@ -99,11 +104,14 @@ def _layer(
             to_stax=lambda params: [(), [(), branch.to_stax(params)], ()],
             from_stax=lambda given: branch.from_stax(given[1][1]),
         )
-    return StaxLayer(
-        triple=_without_parameters(stax, module),
-        to_stax=lambda _: (),
-        from_stax=lambda _: {},
-    )
+    if isinstance(module, nn.AvgPool2d):
+        return _average_pooling(stax, module)
+    return _constant(_without_parameters(stax, module), ())
+
+
+def _constant(triple: Any, params: Any) -> StaxLayer:
+    """Return a layer without parameters, whose form in stax they have all the same."""
+    return StaxLayer(triple=triple, to_stax=lambda _: params, from_stax=lambda _: {})
 
 
 def _without_parameters(stax: Any, module: nn.Module) -> Any:
@@ -111,70 +119,73 @@ def _without_parameters(stax: Any, module: nn.Module) -> Any:
         return stax.LeakyRelu(module.negative_slope)
     if isinstance(module, nn.GELU) and module.approximate == "none":
         return stax.Gelu()
+    if isinstance(module, Sine | Cosine):
+        return (stax.Sin if isinstance(module, Sine) else stax.Cos)(b=module.frequency)
     if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in {1, (1, 1)}:
         return stax.GlobalAvgPool()
-    if isinstance(module, nn.AvgPool2d) and module.padding in {0, (0, 0)}:
-        size, stride = (_pair(each) for each in (module.kernel_size, module.stride))
-        return stax.AvgPool(size, stride)
+    if isinstance(module, AttentionMixing):
+        return constant_attention(stax, module.weights.detach().cpu().double().numpy())
+    if isinstance(module, nn.LayerNorm) and not list(module.parameters()):
+        # images have their channels last there, so that a run of last dimensions is one here too
+        axes = tuple(range(-len(module.normalized_shape), 0))
+        return stax.LayerNorm(axis=axes, eps=module.eps)
     simple = {
-        Erf: stax.Erf, nn.ReLU: stax.Relu, nn.Identity: stax.Identity, nn.Flatten: stax.Flatten,
+        Erf: stax.Erf, nn.ReLU: stax.Relu, nn.Identity: stax.Identity,
+        TokenMean: stax.GlobalAvgPool,
     }  # fmt: skip
+    if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+        return channels_first_flatten(stax)
     if type(module) not in simple:
         raise ValueError(f"network: neural-tangents has no counterpart of {type(module).__name__}.")
     return simple[type(module)]()
 
 
-def _dense(
-    stax: Any,
-    module: NTKLinear | StandardLinear,
-    name: str,
-    scale: float,
-    channels: int | None,
-) -> StaxLayer:
-    def inputs_last(weight: Tensor) -> Tensor:
-        # vectors made of images run over channels first here, and last there
-        if channels is None or channels == module.in_features:
-            return weight
-        return torch.unflatten(weight, 1, (channels, -1)).transpose(1, 2).flatten(1)
+def _average_pooling(stax: Any, module: nn.AvgPool2d) -> StaxLayer:
+    size, stride, padding = (
+        _pair(each) for each in (module.kernel_size, module.stride, module.padding)
+    )
+    plain = module.count_include_pad and not module.ceil_mode and not module.divisor_override
+    if not plain or padding[0] != padding[1]:
+        raise ValueError(
+            "network: average pooling has a counterpart with whole windows, one padding for rows "
+            "and columns, and zeros that count."
+        )
+    around = zeros_around(stax, padding[0])
+    return _constant(stax.serial(around, stax.AvgPool(size, stride)), [(), ()])
 
-    def inputs_first(weight: Tensor) -> Tensor:
-        if channels is None or channels == module.in_features:
-            return weight
-        return torch.unflatten(weight, 1, (-1, channels)).transpose(1, 2).flatten(1)
 
+def _dense(stax: Any, module: NTKLinear | StandardLinear, name: str, scale: float) -> StaxLayer:
     return _linear(
         module,
         name,
         triple=stax.Dense(module.out_features, scale * module.weight_std, _bias_std(module, scale)),
-        weight_to=lambda weight: inputs_last(weight).T,
-        weight_from=lambda weight: inputs_first(weight.T),
+        weight_to=lambda weight: weight.T,
+        weight_from=lambda weight: weight.T,
         bias_shape=(1, -1),
     )
 
 
 def _convolution(stax: Any, module: NTKConv2d, name: str, scale: float) -> StaxLayer:
     size, stride, padding = module.kernel_size, module.stride, module.padding
-    if padding == 0:
-        mode = "VALID"
-    elif stride == 1 and size == 2 * padding + 1:
-        mode = "SAME"
-    else:
-        raise ValueError(
-            "network: neural-tangents has convolutions without padding, or of stride 1 and a "
-            f"padding that keeps the image's size; got kernel_size={size}, stride={stride}, "
-            f"padding={padding}."
-        )
-    return _linear(
+    same = stride == 1 and size == 2 * padding + 1
+    layer = _linear(
         module,
         name,
         triple=stax.Conv(
-            module.out_channels, (size, size), (stride, stride), mode, scale * module.weight_std,
-            _bias_std(module, scale),
+            module.out_channels, (size, size), (stride, stride), "SAME" if same else "VALID",
+            scale * module.weight_std, _bias_std(module, scale),
         ),
         weight_to=lambda weight: weight.permute(2, 3, 1, 0),
         weight_from=lambda weight: weight.permute(3, 2, 0, 1),
         bias_shape=(1, 1, 1, -1),
     )  # fmt: skip
+    if same or padding == 0:
+        return layer
+    return StaxLayer(
+        triple=stax.serial(zeros_around(stax, padding), layer.triple),
+        to_stax=lambda params: [(), layer.to_stax(params)],
+        from_stax=lambda given: layer.from_stax(given[1]),
+    )
 
 
 def _linear(
