@@ -121,4 +121,4 @@ def _times_slope(x: Tensor, factor: Tensor) -> Tensor:
     exponent = torch.addcmul(log_slope, x, x, value=-1)
     if torch.is_grad_enabled():  # somebody may differentiate this
         return exponent.exp() * factor
-    return exponent.exp_().mul_(factor)
+    return exponent.exp_() * factor  # not in place: of the two it may have more batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +40,20 @@ def test_the_shorter_gradient_is_erfs(
     tolerance = 1e-13 if dtype == torch.float64 else 3e-6
     found = TRANSFORMS[name](Erf(), x.to(dtype))
     torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_many_cotangents_are_pulled_back_at_once(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the Jacobian's rows of a wide network are, where nothing is differentiated again."""
+    monkeypatch.setattr(activations, "MANY", 1)
+    x = torch.randn(3, 8, dtype=torch.float64, generator=seeded_generator(1)).to(device)
+    cotangents = torch.randn(4, 3, 8, dtype=x.dtype, generator=seeded_generator(2)).to(device)
+    with torch.no_grad():
+        pull_back = vjp(Erf(), x)[1]
+        found = vmap(pull_back)(cotangents)[0]
+    slope = 2 / math.sqrt(math.pi) * torch.exp(-(x**2))
+    torch.testing.assert_close(found, cotangents * slope, rtol=1e-13, atol=1e-13)
 
 
 def test_autograd_takes_it_side_by_side(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
