@@ -1,16 +1,17 @@
 """Do members sample the exact posterior as width grows, and is a deep ensemble told apart?
 
     python benchmarks/infinite_width.py [--part toy|digits|resnet]... [--device cuda]
-        [--widths W,W,...] [--members M] [--deep-members M] [--memory-gb G] [--out DIR]
+        [--widths W,W,...] [--members M,M,...] [--deep-members M,M,...] [--memory-gb G] [--out DIR]
     python benchmarks/infinite_width.py --write-references [--part toy]...
 
 NTKGP-param members in float32 are trained by Gauss–Newton until a step lowers the loss by less than
 a ten-thousandth, and compared with the exact NTKGP posterior in double precision: on the paper's
 toy, on a convolutional network on digits, and on a Stable ResNet of 50 blocks. Deep ensembles of
 the same networks are compared with the same posterior, and must be rejected. Members are drawn and
-trained range after range, so that a width of 8,192 (67 million parameters a member) fits. The
-report is written after every width. --write-references asks neural-tangents (the extra `reference`)
-for the same posteriors, which runs then compare with; they need no JAX for it.
+trained range after range, so that a width of 8,192 (67 million parameters a member) fits; numbers
+of members are one for all widths, or one for each. The report is written after every width.
+--write-references asks neural-tangents (the extra `reference`) for the same posteriors, which runs
+then compare with; they need no JAX for it.
 """
 
 from __future__ import annotations
@@ -185,8 +186,9 @@ def run_part(problem: Problem, arguments: argparse.Namespace) -> None:
         (ntkgp_param(), arguments.members, part.add),
         (deep_ensemble(), arguments.deep_members, part.add_deep),
     )
-    for width in arguments.widths or WIDTHS[problem.name]:
-        for method, n_members, add in plans:
+    for place, width in enumerate(arguments.widths or WIDTHS[problem.name]):
+        for method, numbers, add in plans:
+            n_members = numbers[min(place, len(numbers) - 1)]
             if n_members == 0:
                 continue
             trained = trained_values(
@@ -206,14 +208,18 @@ _DEGENERATES = (
 )
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--part", action="append", choices=PROBLEMS)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--widths", type=lambda text: [int(each) for each in text.split(",")])
-    parser.add_argument("--members", type=int, default=1000)
-    parser.add_argument("--deep-members", type=int, default=100)
+    parser.add_argument("--widths", type=_numbers)
+    parser.add_argument("--members", type=_numbers, default=[1000])
+    parser.add_argument("--deep-members", type=_numbers, default=[100])
     parser.add_argument("--tolerance", type=float, default=TOLERANCE)
     parser.add_argument("--memory-gb", type=float, default=8.0)
     parser.add_argument("--out", type=Path, default=RESULTS)

@@ -59,7 +59,7 @@ def trained_values(
             warnings.simplefilter("error", RuntimeWarning)  # a member that diverged
             fitted = fit_members(
                 network, x, y, method=method, trainer=trainer, first=first,
-                n_members=min(at_once, n_members - first), memory_budget=memory, seed=0,
+                n_members=min(first + at_once, n_members), memory_budget=memory, seed=0,
                 loss=SquaredError(noise_std=torch.tensor([problem.noise_std], device=device)),
             )  # fmt: skip
         with torch.no_grad():

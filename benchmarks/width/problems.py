@@ -116,7 +116,7 @@ def digits() -> Problem:
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(images))[:110]
     images = (images[rows] - 4.9) / 6.0  # all pixels' mean and standard deviation
-    known = images[:15] + 0.1 * rng.standard_normal((15, 64))
+    known = images[:15] + 0.03 * rng.standard_normal((15, 64))
     mixed = rng.permuted(images[95:], axis=1)
     points = np.concatenate([known, images[60:80], mixed]).reshape(-1, 1, 8, 8)
 
@@ -147,7 +147,7 @@ def sphere(n: int, dimension: int, seed: int) -> Tensor:
 def stable_resnet() -> Problem:
     """Return a smooth function on the sphere for a ResNet of 50 blocks, scaled by 1/√50."""
     x = sphere(40, 3, 1)
-    known = x[:15] + 0.05 * sphere(15, 3, 4)
+    known = x[:15] + 0.02 * sphere(15, 3, 4)
     points = torch.cat([known / known.norm(dim=1, keepdim=True), sphere(35, 3, 3)])
     noise = torch.tensor(np.random.default_rng(2).standard_normal(40))
 
