@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,26 @@ class Leaf:
     decay: float
     scale: float
     order: Order
+
+    def pieces(self, size: int) -> Iterator[Leaf]:
+        """Give leaves of `size` numbers each that share this one's memory.
+
+        Yields:
+            A flat part; the last may be smaller.
+        """
+        center = None if self.center is None else self.center.view(-1)
+        flat, slots = self.dense.view(-1), [slot.view(-1) for slot in self.slots]
+        for first in range(0, flat.numel(), size):
+            part = slice(first, first + size)
+            yield Leaf(
+                value=flat[part],
+                dense=flat[part],
+                slots=tuple(slot[part] for slot in slots),
+                center=None if center is None else center[part],
+                decay=self.decay,
+                scale=self.scale,
+                order=(0,),
+            )
 
     def dense_gradient(self, gradient: Tensor) -> Tensor:
         """Return the gradient in memory order; a copy only where it lies in another."""

@@ -8,7 +8,7 @@ rescaled. The regulariser's gradient pull/n·Λ(θ − c) is added without autog
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol, runtime_checkable
@@ -19,6 +19,8 @@ from torch.optim.adam import adam as torch_adam
 from torch.optim.sgd import sgd as torch_sgd
 
 from ensembles.trainers.leaf import Leaf
+
+PIECE = 2**20  # numbers of a tensor that the pull and the step after it find in a CPU's cache
 
 
 @runtime_checkable
@@ -72,7 +74,7 @@ class AdamRule:
                 adam_reference(self, leaf, gradient, rates)
 
     def _fused(self, leaves: Sequence[Leaf], gradients: Sequence[Tensor], rates: Tensor) -> None:
-        for (scale, decay), group in _alike(leaves, gradients).items():
+        for scale, decay, group in _alike(leaves, gradients):
             chosen = [leaf for leaf, _ in group]
             torch_adam(
                 [leaf.dense for leaf in chosen],
@@ -116,7 +118,7 @@ class SGDRule:
                 sgd_reference(self, leaf, gradient, rates)
 
     def _fused(self, leaves: Sequence[Leaf], gradients: Sequence[Tensor], rates: Tensor) -> None:
-        for (scale, decay), group in _alike(leaves, gradients).items():
+        for scale, decay, group in _alike(leaves, gradients):
             chosen = [leaf for leaf, _ in group]
             torch_sgd(
                 [leaf.dense for leaf in chosen],
@@ -163,11 +165,21 @@ def _towards_center(leaf: Leaf, gradient: Tensor) -> Tensor:
 
 def _alike(
     leaves: Sequence[Leaf], gradients: Sequence[Tensor]
-) -> dict[tuple[float, float], list[tuple[Leaf, Tensor]]]:
+) -> Iterator[tuple[float, float, list[tuple[Leaf, Tensor]]]]:
+    """Give leaves that share scale and decay; large ones with a pull in pieces.
+
+    Yields:
+        Scale, decay, and the leaves with their gradients.
+    """
     groups: dict[tuple[float, float], list[tuple[Leaf, Tensor]]] = defaultdict(list)
     for leaf, gradient in zip(leaves, gradients, strict=True):
-        groups[leaf.scale, leaf.decay].append((leaf, gradient))
-    return groups
+        if leaf.center is None or leaf.dense.numel() <= PIECE:
+            groups[leaf.scale, leaf.decay].append((leaf, gradient))
+            continue
+        pieces = zip(leaf.pieces(PIECE), gradient.view(-1).split(PIECE), strict=True)
+        yield from ((leaf.scale, leaf.decay, [piece]) for piece in pieces)
+    for (scale, decay), group in groups.items():
+        yield scale, decay, group
 
 
 def _kernels(leaves: Sequence[Leaf]) -> ModuleType | None:

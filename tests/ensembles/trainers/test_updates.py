@@ -15,6 +15,7 @@ from ensembles import adam, deep_ensemble, ntkgp_param, sgd
 from ensembles.fit import training_problem
 from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Method
+from ensembles.trainers import updates
 from ensembles.trainers.batches import Batches
 from ensembles.trainers.leaf import Leaf, new_leaf
 from ensembles.trainers.problem import TrainingProblem
@@ -47,12 +48,20 @@ def _leaf(rule: Rule, device: str, dtype: torch.dtype, *, pull: bool) -> Leaf:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("piece", [2**20, 1000])  # whole, or in ten pieces of which one is short
 @pytest.mark.parametrize("pull", [True, False])
 @pytest.mark.parametrize(("rule", "reference"), RULES, ids=[str(rule) for rule, _ in RULES])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_fast_updates_are_the_reference(
-    rule: Rule, reference: Callable[..., None], pull: bool, dtype: torch.dtype, device: str
+    rule: Rule,
+    reference: Callable[..., None],
+    pull: bool,
+    piece: int,
+    dtype: torch.dtype,
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(updates, "PIECE", piece)
     leaves = [_leaf(rule, device, dtype, pull=pull) for _ in range(2)]
     exact = dtype if device != "cpu" else torch.float64
     for step in range(1, 6):
