@@ -42,8 +42,8 @@ class RandomNetwork:
 class Layers:
     """Draws layers one after the other, of one width and one stream of initial values."""
 
-    def __init__(self, draw: Draw, width: int) -> None:
-        self.draw, self.width = draw, width
+    def __init__(self, draw: Draw, width: int, outputs: int = 2) -> None:
+        self.draw, self.width, self.outputs = draw, width, outputs
         self.generator = seeded_generator(self.pick(range(100)))
 
     def pick(self, of: Any) -> Any:
@@ -87,7 +87,7 @@ def _vectors(layers: Layers, strict: bool) -> RandomNetwork:
             layers.linear(),
         ]
     body = _blocks(layers, blocks)
-    readout = layers.linear(fan_out=2)
+    readout = layers.linear(fan_out=layers.outputs)
     return _network((IN_FEATURES,), layers.linear(IN_FEATURES), *body, layers.activation(), readout)
 
 
@@ -106,9 +106,9 @@ def _sequences(layers: Layers, strict: bool) -> RandomNetwork:
     if not strict:
         blocks["norm last"] = lambda: [layers.activation(), mixing(), _norm(width), layers.linear()]
     body = _blocks(layers, blocks)
-    end: list[nn.Module] = [TokenMean(), layers.linear(fan_out=2)]
+    end: list[nn.Module] = [TokenMean(), layers.linear(fan_out=layers.outputs)]
     if layers.pick([True, False]):
-        end = [nn.Flatten(), layers.linear(TOKENS * width, 2)]
+        end = [nn.Flatten(), layers.linear(TOKENS * width, layers.outputs)]
     start = layers.linear(IN_FEATURES)
     return _network((TOKENS, IN_FEATURES), start, *body, layers.activation(), *end)
 
@@ -152,7 +152,7 @@ def _images(layers: Layers, strict: bool) -> RandomNetwork:
         head += [nn.Flatten()]
     with torch.no_grad():
         features = nn.Sequential(start, *head).double()(torch.zeros(1, 2, SIDE, SIDE).double())
-    return _network((2, SIDE, SIDE), start, *head, layers.linear(features.shape[1], 2))
+    return _network((2, SIDE, SIDE), start, *head, layers.linear(features.shape[1], layers.outputs))
 
 
 def _norm(width: int) -> nn.Module:
@@ -173,7 +173,7 @@ KINDS = {"vectors": _vectors, "sequences": _sequences, "images": _images}
 
 @st.composite
 def random_networks(
-    draw: Draw, kind: str, *, width: int = 5, strict: bool = False
+    draw: Draw, kind: str, *, width: int = 5, outputs: int = 2, strict: bool = False
 ) -> RandomNetwork:
     """Return a strategy for networks of vectors, sequences or images.
 
@@ -181,7 +181,8 @@ def random_networks(
         draw: hypothesis's.
         kind: of KINDS.
         width: units of hidden layers.
+        outputs: number of outputs.
         strict: with no more than neural-tangents has rules for: there, layer normalisation and
             residual sums need Gaussian inputs.
     """
-    return KINDS[kind](Layers(draw, width), strict)
+    return KINDS[kind](Layers(draw, width, outputs), strict)
