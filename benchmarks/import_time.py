@@ -15,7 +15,7 @@ import sys
 import time
 
 PACKAGES = ("bayesnn", "ensembles", "ct")
-LAZY = ("jax", "matplotlib", "ray", "sklearn", "tensorflow", "pyro")
+LAZY = ("gpytorch", "jax", "matplotlib", "ray", "sklearn", "tensorflow", "pyro")
 LIMIT_SECONDS = 1.0
 
 
