@@ -24,6 +24,7 @@ from ensembles.preparation import prepared
 from ensembles.progress import Callback, progress_bar
 from ensembles.trainers.adam import Adam
 from ensembles.trainers.gauss_newton import GaussNewton
+from ensembles.trainers.member_size import member_size
 from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, Trainer, TrainingProblem
 
@@ -107,10 +108,10 @@ def fit_members(
         torch.OutOfMemoryError: not even one member fits.
     """
     network = prepared(network, method, x)
-    n_params = sum(value.numel() for value in prior_precision(network).values())
     trainer = trainer or default_trainer(x.shape[0], y.shape[1], loss)
-    each = trainer.bytes_per_member(n_params, y.shape[0], y.shape[1], x.element_size())
-    budget = memory_budget or trainer.memory_budget or _default_budget(x.device, each)
+    each = trainer.bytes_per_member(member_size(network, method, x, y.shape[1]))
+    given_budget = memory_budget or trainer.memory_budget
+    budget = given_budget or _default_budget(x.device, each)
     kept = None
     if checkpoint is not None:
         where = checkpoint if isinstance(checkpoint, Checkpoint) else checkpoint_at(checkpoint)
@@ -129,7 +130,7 @@ def fit_members(
     def problem_of(numbers: range) -> TrainingProblem:
         problem = training_problem(
             network, x, y, method=method, numbers=numbers, loss=loss, seed=seed,
-            row_weight=row_weight,
+            row_weight=row_weight, memory_budget=given_budget,
         )  # fmt: skip
         return problem if start is None else started_from(problem, numbers, start)
 
@@ -187,6 +188,7 @@ def training_problem(
     loss: Loss,
     seed: int,
     row_weight: Float[Tensor, " n"] | None = None,
+    memory_budget: int | None = None,
 ) -> TrainingProblem:
     """Return the problem of the members `numbers`, drawn.
 
@@ -201,6 +203,8 @@ def training_problem(
         loss: of one datum.
         seed: of the draws.
         row_weight: of the data.
+        memory_budget: bytes of activations at a time while δ is evaluated; None for what suits
+            the device.
 
     Returns:
         The problem, its members stacked.
@@ -216,7 +220,7 @@ def training_problem(
         for name, params in draws[0].shift.items()
     }
     targets = y.expand(len(numbers), -1, -1)
-    fixed = shift_values(method, network, shift, x)
+    fixed = shift_values(method, network, shift, x, memory_budget)
     if isinstance(loss, SquaredError):
         if method.perturbs_targets:
             std = loss.noise_std.to(y)

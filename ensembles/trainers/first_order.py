@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
@@ -18,6 +17,7 @@ from ensembles.trainers.batches import Batches
 from ensembles.trainers.execution import Execution
 from ensembles.trainers.held_out import Best, EarlyStopping
 from ensembles.trainers.leaf import Leaf, new_leaf
+from ensembles.trainers.member_size import MemberSize
 from ensembles.trainers.monitor import Monitor, State
 from ensembles.trainers.problem import Trained, TrainingProblem
 from ensembles.trainers.schedules import Schedule
@@ -45,13 +45,11 @@ class Plan:
     execution: Execution
 
 
-def bytes_per_member(
-    n_slots: int, batch_size: int, n_params: int, n_points: int, n_outputs: int, itemsize: int
-) -> int:
+def bytes_per_member(n_slots: int, batch_size: int, size: MemberSize) -> int:
     """Return about what one member takes: copies of parameters and targets, activations."""
-    activations = 16 * min(batch_size, n_points) * math.isqrt(n_params)
     # θ, its gradient, start, centre, the fixed function's two sets, and the rule's slots
-    return ((6 + n_slots) * n_params + 3 * n_points * n_outputs + activations) * itemsize
+    numbers = (6 + n_slots) * size.n_params + 3 * size.n_points * size.n_outputs
+    return numbers * size.itemsize + min(batch_size, size.n_points) * size.bytes_per_point
 
 
 def train_by_gradients(

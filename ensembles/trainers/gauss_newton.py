@@ -21,6 +21,7 @@ from ensembles.linearisation import linearise
 from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Params
 from ensembles.trainers.gauss_newton_step import VECTORS, Members, Step, kept_problem
+from ensembles.trainers.member_size import MemberSize
 from ensembles.trainers.monitor import Monitor, State
 from ensembles.trainers.problem import Trained, TrainingProblem
 
@@ -45,14 +46,13 @@ class GaussNewton:
     initial_damping: float = 1.0
     memory_budget: int | None = None
 
-    def bytes_per_member(self, n_params: int, n_points: int, n_outputs: int, itemsize: int) -> int:
+    def bytes_per_member(self, size: MemberSize) -> int:
         """Return about what one member takes: copies of its parameters, kernels, activations."""
-        rows = n_points * n_outputs
+        rows = size.n_points * size.n_outputs
+        activations = 16 * rows * int(size.n_params**0.5)
         # θ, θ', the point, its change, the trial, what it is chosen into, c and two fixed sets;
         # the kernel in two precisions and its factor; activations go in blocks
-        return (
-            11 * n_params * itemsize + 4 * rows**2 * 8 + 16 * rows * int(n_params**0.5) * itemsize
-        )
+        return (11 * size.n_params + activations) * size.itemsize + 4 * rows**2 * 8
 
     def train(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ensembles.losses import Loss
 from ensembles.methods.protocol import Params, Shift
+from ensembles.trainers.member_size import MemberSize
 from ensembles.trainers.monitor import Monitor
 
 
@@ -75,7 +76,7 @@ class Trainer(Protocol):
         """Bytes that members trained at once may take, in chunks; None for the device's default."""
         ...
 
-    def bytes_per_member(self, n_params: int, n_points: int, n_outputs: int, itemsize: int) -> int:
+    def bytes_per_member(self, size: MemberSize) -> int:
         """Return about what one member takes in training, in bytes."""
         ...
 

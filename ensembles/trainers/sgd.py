@@ -8,6 +8,7 @@ from bayesnn.checks import check_count, check_positive
 from ensembles.trainers.execution import Execution
 from ensembles.trainers.first_order import Plan, bytes_per_member, train_by_gradients
 from ensembles.trainers.held_out import EarlyStopping
+from ensembles.trainers.member_size import MemberSize
 from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, TrainingProblem
 from ensembles.trainers.schedules import Schedule, cosine
@@ -41,9 +42,9 @@ class SGD:
     execution: Execution | None = None
     memory_budget: int | None = None
 
-    def bytes_per_member(self, n_params: int, n_points: int, n_outputs: int, itemsize: int) -> int:
+    def bytes_per_member(self, size: MemberSize) -> int:
         """Return about what one member takes: copies of parameters and targets, activations."""
-        return bytes_per_member(1, self.batch_size, n_params, n_points, n_outputs, itemsize)
+        return bytes_per_member(1, self.batch_size, size)
 
     def train(
         self, problem: TrainingProblem, *, seed: int, monitor: Monitor | None = None

@@ -21,7 +21,9 @@ from ensembles import adam, deep_ensemble, early_stopping, ntkgp_param, sgd
 from ensembles.checkpoint import checkpoint_at, digest
 from ensembles.fit import FittedMembers, fit_members
 from ensembles.losses import SquaredError
+from ensembles.preparation import prepared
 from ensembles.progress import Progress
+from ensembles.trainers.member_size import member_size
 
 X = torch.randn(12, 2, dtype=torch.float64, generator=seeded_generator(1))
 Y = X.sum(1, keepdim=True).sin()
@@ -47,7 +49,9 @@ def _fit(**changes: Any) -> FittedMembers:
         "n_members": 5, "loss": SquaredError(noise_std=torch.tensor([0.2])), "seed": 1,
     }  # fmt: skip
     settings |= changes
-    each = settings["trainer"].bytes_per_member(105, 12, 1, 8)
+    network, method = settings["network"], settings["method"]
+    size = member_size(prepared(network, method, X), method, X, 1)
+    each = settings["trainer"].bytes_per_member(size)
     return fit_members(**{"memory_budget": 2 * each, **settings})
 
 

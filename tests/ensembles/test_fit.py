@@ -15,7 +15,9 @@ from bayesnn.seeds import seeded_generator
 from ensembles import adam, ntkgp_param
 from ensembles.fit import FittedMembers, fit_members
 from ensembles.losses import SquaredError
+from ensembles.preparation import prepared
 from ensembles.progress import Progress, progress_bar
+from ensembles.trainers.member_size import MemberSize, member_size
 from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, Trainer, TrainingProblem
 
@@ -44,7 +46,7 @@ class Crowded:
     seen: list[int]
     memory_budget: int | None = None
 
-    def bytes_per_member(self, n_params: int, n_points: int, n_outputs: int, itemsize: int) -> int:
+    def bytes_per_member(self, size: MemberSize) -> int:
         return 1
 
     def train(
@@ -63,7 +65,7 @@ class Spoiling:
 
     memory_budget: int | None = None
 
-    def bytes_per_member(self, n_params: int, n_points: int, n_outputs: int, itemsize: int) -> int:
+    def bytes_per_member(self, size: MemberSize) -> int:
         return 1
 
     def train(
@@ -76,7 +78,9 @@ class Spoiling:
 def test_a_callback_hears_of_every_step_of_every_member() -> None:
     told: list[Progress] = []
     trainer = adam(steps=4)
-    each = trainer.bytes_per_member(105, 12, 1, 8)
+    each = trainer.bytes_per_member(
+        member_size(prepared(_network(), ntkgp_param(), X), ntkgp_param(), X, 1)
+    )
     _fit(trainer, callback=told.append, memory_budget=2 * each)
     assert [progress.step for progress in told] == [1, 2, 3, 4] * 3
     chunks = [told[i].members for i in (0, 4, 8)]

@@ -27,6 +27,7 @@ from ensembles.linearisation import linearise
 from ensembles.losses import SquaredError
 from ensembles.memory import peak_memory
 from ensembles.methods.protocol import Method, Params
+from ensembles.trainers.member_size import member_size
 from ensembles.trainers.monitor import State
 from ensembles.trainers.problem import TrainingProblem
 
@@ -341,8 +342,7 @@ def test_it_says_what_memory_a_member_takes(
     members, block = 3, 2**24
     problem = _problem(network, x, y, ntkgp_param(), numbers=range(members))
     trainer = gauss_newton(max_steps=3, memory_budget=block)
-    n_params = sum(value[0].numel() for value in problem.start.values())
-    each = trainer.bytes_per_member(n_params, n, 1, 8)
+    each = trainer.bytes_per_member(member_size(problem.network, ntkgp_param(), x, 1))
     used = peak_memory(lambda: trainer.train(problem, seed=0))
     assert used < members * each + 2 * block
     assert each < 5 * (used / members + 2**20)
