@@ -53,6 +53,37 @@ def test_small_disagreement_is_not_lost_in_rounding() -> None:
     assert float(found) == pytest.approx(d**2 / 2, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("d", "dtype", "rtol"), [(2.0**-10, torch.float32, 1e-5), (0.0095, torch.float64, 5e-8)]
+)
+def test_the_divergence_of_members_near_their_mean(
+    d: float, dtype: torch.dtype, rtol: float
+) -> None:
+    """Against its definition in float64; differences of logarithms lose digits in float32."""
+    tilt = torch.tensor([2 * d, -d, -d], dtype=torch.float64)  # the mean is (1/2, 1/2)
+    members = torch.stack((0.5 * (1 + tilt), 0.5 * (1 - tilt)), dim=1).unsqueeze(1)
+    parts = torch.stack((tilt, -tilt))
+    expected = 0.5 * ((1 + parts) * parts.log1p()).sum() / 3
+    found = ClassProbabilities.from_members(members.to(dtype)).epistemic_entropy
+    assert float(found) == pytest.approx(float(expected), rel=rtol)
+
+
+def test_a_class_that_no_member_believes_in_adds_nothing() -> None:
+    two = _members(4, 3, 2)
+    three = torch.cat((two, torch.zeros(4, 3, 1, dtype=torch.float64)), dim=-1)
+    found, expected = (ClassProbabilities.from_members(one) for one in (three, two))
+    torch.testing.assert_close(found.epistemic_entropy, expected.epistemic_entropy)
+    torch.testing.assert_close(found.total_entropy, expected.total_entropy)
+
+
+def test_sums_that_rounding_leaves_beside_1_are_made_1() -> None:
+    members = torch.full((2, 50, 4), 0.25 * (1 - 9e-4), dtype=torch.float64)
+    post = ClassProbabilities.from_members(members, keep_members=True)
+    sums = post.probabilities.sum(-1)
+    torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-15)
+    assert int(post.sample(1000).max()) == 3
+
+
 def test_members_that_agree_leave_noise_alone_and_sure_members_leave_none() -> None:
     same = _members(1, 4, 3).expand(6, -1, -1)
     agreeing = ClassProbabilities.from_members(same)
