@@ -2,15 +2,18 @@
 
 Methods whose regulariser pulls towards the initial parameters, or that have none, keep an
 infinitely wide network linear in its parameters: NTKGP-param and -lin, anchored and deep
-ensembles. RP-fn and NTKGP-fn pull towards 0, out of that regime, and have no such limit.
+ensembles. RP-fn and NTKGP-fn pull towards 0, out of that regime, and have no such limit
+(`ensembles.infinite_width_distribution` takes a method, and says so of these).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from bayesnn.checks import check_positive
 from bayesnn.gp.regression import Kernel, as_points, regression_data
@@ -18,9 +21,10 @@ from bayesnn.predictive import Predictive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-    from torch import Tensor
 
     Array = ArrayLike | Tensor
+
+KernelPair = Callable[..., tuple[Tensor, Tensor]]  # (x1, x2=None) -> two kernels of the points
 
 
 def ntkgp_distribution(
@@ -56,8 +60,12 @@ def ntkgp_distribution(
         >>> bool(torch.allclose(end.mean, exact.mean))
         True
     """
+
+    def twice(x1: Tensor, x2: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (ntk(x1, x2),) * 2
+
     given = (x, y, x_test)
-    return _distribution(ntk, ntk, given, noise_std=noise_std, time=time, regularised=True)
+    return flow_distribution(twice, ntk, given, noise_std=noise_std, time=time, regularised=True)
 
 
 def anchored_distribution(
@@ -89,8 +97,8 @@ def anchored_distribution(
         >>> bool(post.std < ntkgp_distribution(ntk(net), x, y, [[5.0]], noise_std=0.1).std)
         True
     """
-    given = (x, y, x_test)
-    return _distribution(nngp, ntk, given, noise_std=noise_std, time=time, regularised=True)
+    both, given = _side_by_side(ntk, nngp), (x, y, x_test)
+    return flow_distribution(both, nngp, given, noise_std=noise_std, time=time, regularised=True)
 
 
 def deep_ensemble_distribution(
@@ -119,15 +127,13 @@ def deep_ensemble_distribution(
         >>> bool(torch.allclose(post.mean, post.mean.new_tensor(y), atol=1e-2))
         True
     """
-    if not math.isfinite(time):
-        raise ValueError("time: expected a finite flow time for a deep ensemble, got infinity.")
-    given = (x, y, x_test)
-    return _distribution(nngp, ntk, given, noise_std=noise_std, time=time, regularised=False)
+    both, given = _side_by_side(ntk, nngp), (x, y, x_test)
+    return flow_distribution(both, nngp, given, noise_std=noise_std, time=time, regularised=False)
 
 
-def _distribution(
+def flow_distribution(
+    both: KernelPair,
     initial: Kernel,
-    ntk: Kernel,
     given: tuple[Array, Array, Array],
     *,
     noise_std: float,
@@ -138,7 +144,24 @@ def _distribution(
 
     G = Θ_*X (Θ + s²I)⁻¹ (I − exp(−t(Θ + s²I)/N)), with s = σ where the members are regularised and
     see perturbed targets, and 0 where neither is so.
+
+    Args:
+        both: (x1, x2=None) -> Θ and C, such as `bayesnn.kernels.ntk(network).with_nngp`.
+        initial: C, the covariance of members at initialisation.
+        given: training inputs, targets, and test points.
+        noise_std: σ.
+        time: t.
+        regularised: whether members are.
+
+    Returns:
+        Mean, variances and covariance of the members; the noise apart.
+
+    Raises:
+        ValueError: bad data, a negative time, a noise that is not positive, or an endless time
+            without a regulariser.
     """
+    if not (regularised or math.isfinite(time)):
+        raise ValueError("time: expected a finite flow time for a deep ensemble, got infinity.")
     check_positive(noise_std, "noise_std")
     if not time >= 0:
         raise ValueError(f"time: expected at least 0, got {time!r}.")
@@ -146,8 +169,10 @@ def _distribution(
     data = regression_data(x, y, dtype=torch.float64)
     inputs, n = data.x, len(data.x)
     points = as_points(x_test, "x_test", dtype=torch.float64).to(inputs.device)
+    theta, gram = both(inputs)
+    theta_cross, prior_cross = both(points, inputs)
     variance = noise_std**2 if regularised else 0.0
-    eigenvalues, vectors = torch.linalg.eigh(ntk(inputs))
+    eigenvalues, vectors = torch.linalg.eigh(theta)
     decay = eigenvalues.clamp(min=0.0) + variance
     # −expm1 keeps the digits of modes that have hardly moved; those of no decay move as t/N
     moved = torch.where(
@@ -155,9 +180,8 @@ def _distribution(
         -torch.expm1(-decay * (time / n)) / decay.clamp(min=1e-300),
         time / n,
     )
-    gain = (ntk(points, inputs) @ vectors * moved) @ vectors.T
-    prior_cross = initial(points, inputs)
-    gram = initial(inputs) + variance * torch.eye(n).to(inputs)
+    gain = (theta_cross @ vectors * moved) @ vectors.T
+    gram = gram + variance * torch.eye(n).to(inputs)
     mixed = gain @ prior_cross.T
     covariance = initial(points) - mixed - mixed.T + gain @ gram @ gain.T
     covariance = (covariance + covariance.T) / 2
@@ -167,3 +191,10 @@ def _distribution(
         noise_variance=inputs.new_tensor(noise_std**2),
         covariance=covariance,
     )
+
+
+def _side_by_side(ntk: Kernel, nngp: Kernel) -> KernelPair:
+    def both(x1: Tensor, x2: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return ntk(x1, x2), nngp(x1, x2)
+
+    return both

@@ -16,3 +16,4 @@ from .trainers.held_out import early_stopping as early_stopping
 from .trainers.sgd import sgd as sgd
 from .validation import compare_members as compare_members
 from .validation import validate as validate
+from .wide_limit import infinite_width_distribution as infinite_width_distribution
