@@ -30,7 +30,7 @@ from torch import Tensor
 from bayesnn.reference_file import Reference
 from benchmarks.report import RESULTS, Report
 from benchmarks.width.degeneration import degeneration
-from benchmarks.width.excess import Excess, excess, mean_square, slope, std_square
+from benchmarks.width.excess import Estimate, Excess, excess, mean_square, slope, std_square
 from benchmarks.width.figure import save_figure
 from benchmarks.width.members import TrainedValues, trained_values
 from benchmarks.width.problems import PROBLEMS, Problem
@@ -49,7 +49,9 @@ COLUMNS = (
     "least … most", "mean error beyond Monte Carlo", "sd error beyond Monte Carlo", "p",
     "converged, steps", "s",
 )  # fmt: skip
-FOUND_COLUMNS = ("points", "slope of log mean error", "slope of log sd error")
+FOUND_COLUMNS = (
+    "points", "slope of log mean error", "at the widest four", "slope of log (sd ratio − 1)",
+)  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -66,6 +68,7 @@ class Part:
     floors: list[int] = field(default_factory=list)
     means: dict[str, list[Excess]] = field(default_factory=dict)
     stds: dict[str, list[Excess]] = field(default_factory=dict)
+    ratios: dict[str, list[Estimate | None]] = field(default_factory=dict)
 
     def add(self, width: int, trained: TrainedValues) -> None:
         """Compare members of NTKGP-param with the reference."""
@@ -82,6 +85,11 @@ class Part:
             mean, std = (self._excess(trained.values, mask, of) for of in (mean_square, std_square))
             self.means.setdefault(name, []).append(mean)
             self.stds.setdefault(name, []).append(std)
+            beyond = abs(errors.std_ratio - 1)
+            seen = beyond > 2 * errors.std_ratio_error
+            self.ratios.setdefault(name, []).append(
+                (beyond, errors.std_ratio_error) if seen else None
+            )
             last = _last(report, trained) if name == "all" else ("", "", "")
             row = (
                 f"{width:,}", str(len(trained.values)), f"{name} ({errors.n_points})",
@@ -92,6 +100,7 @@ class Part:
             )  # fmt: skip
             self.rows.append(row)
         report.save_figure(self.out / f"infinite_width_{self.problem.name}_widest.png")
+        report.save(self.out / f"infinite_width_{self.problem.name}_widest.json")
 
     def add_deep(self, width: int, trained: TrainedValues) -> None:
         """Compare a deep ensemble with the reference, which it must not pass for."""
@@ -112,7 +121,11 @@ class Part:
         """Write the report and the figure of the widths so far."""
         found = ["| " + " | ".join(FOUND_COLUMNS) + " |", "|" + "---|" * len(FOUND_COLUMNS)]
         for name in self.means:
-            slopes = (slope(self.widths, each[name]) for each in (self.means, self.stds))
+            means = [one.root for one in self.means[name]]
+            slopes = (
+                slope(self.widths, means), slope(self.widths[-4:], means[-4:]),
+                slope(self.widths, self.ratios[name]),
+            )  # fmt: skip
             found.append(f"| {name} | " + " | ".join(slopes) + " |")
         Report(
             name=f"infinite_width_{self.problem.name}",

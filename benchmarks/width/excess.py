@@ -14,6 +14,7 @@ from bayesnn.reference_file import Reference
 
 GROUPS = 20  # of members, one of which the jackknife leaves out at a time
 
+Estimate = tuple[float, float]  # an error and its standard error
 Statistic = Callable[[Tensor], Tensor]  # members' whitened values, [m, n] -> a number
 
 
@@ -29,12 +30,19 @@ class Excess:
         """Whether it is more than two standard errors above nothing."""
         return self.square > 2 * self.error
 
-    def __str__(self) -> str:
-        """Return its root, or twice what its error hides."""
+    @property
+    def root(self) -> Estimate | None:
+        """Its root; None where it is not seen."""
         if not self.seen:
-            return f"< {math.sqrt(max(self.square, 0) + 2 * self.error):.3f}"
+            return None
         root = math.sqrt(self.square)
-        return f"{root:.3f} ± {self.error / (2 * root):.3f}"
+        return root, self.error / (2 * root)
+
+    def __str__(self) -> str:
+        """Return its root, or what its error hides."""
+        if self.root is None:
+            return f"< {math.sqrt(max(self.square, 0) + 2 * self.error):.3f}"
+        return f"{self.root[0]:.3f} ± {self.root[1]:.3f}"
 
 
 def mean_square(white: Float[Tensor, "m n"]) -> Tensor:
@@ -62,22 +70,21 @@ def excess(
     return Excess(square=float(of(white)), error=float(error))
 
 
-def slope(widths: list[int], found: list[Excess]) -> str:
+def slope(widths: list[int], found: list[Estimate | None]) -> str:
     """Return the slope of log error against log width over the widths where an error is seen.
 
     Weighted least squares; the standard error is the larger of that from the errors' own and that
     from the scatter about the line.
     """
-    seen = [(w, e) for w, e in zip(widths, found, strict=True) if e.seen]
+    seen = [(w, *one) for w, one in zip(widths, found, strict=True) if one is not None]
     if len(seen) < 3:
-        return "not seen at three widths"
-    x = torch.tensor([math.log(w) for w, _ in seen], dtype=torch.float64)
-    y = torch.tensor([0.5 * math.log(e.square) for _, e in seen], dtype=torch.float64)
-    weight = torch.tensor([(2 * e.square / e.error) ** 2 for _, e in seen], dtype=torch.float64)
+        return f"seen at {len(seen)} widths only"
+    x, value, error = torch.tensor(seen, dtype=torch.float64).T
+    x, y, weight = x.log(), value.log(), (value / error).square()
     x = x - (weight * x).sum() / weight.sum()
     y = y - (weight * y).sum() / weight.sum()
     spread = (weight * x * x).sum()
     found_slope = float((weight * x * y).sum() / spread)
     scatter = (weight * (y - found_slope * x).square()).sum() / (len(seen) - 2)
-    error = math.sqrt(max(1.0, float(scatter)) / float(spread))
-    return f"{found_slope:.2f} ± {error:.2f} ({len(seen)} widths)"
+    own = math.sqrt(max(1.0, float(scatter)) / float(spread))
+    return f"{found_slope:.2f} ± {own:.2f} ({int(seen[0][0]):,} … {int(seen[-1][0]):,})"
