@@ -1,4 +1,4 @@
-"""Kernel matrices filled block by block, and each block tile by tile."""
+"""Kernel matrices filled tile by tile."""
 
 from __future__ import annotations
 
@@ -9,100 +9,96 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bayesnn.kernels.tiles import Tiling, in_threads, spans
+from bayesnn.kernels.tiles import Run, Tiling, spans, workers
 
-Variances = Sequence[Tensor]  # of some points, after each step that needs them
+Variances = Sequence[Tensor]  # of some points, after each step
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recursion:
-    """What a kernel computes of points and their products.
+    """What a kernel computes of points.
 
     Attributes:
-        products: takes points x1, x2 to the covariances [n1, n2, ...] that the layers begin with.
         variances: takes points to their variances, each [n, ...].
-        follow: takes covariances and both points' variances to results, each [n1, n2]; the two are
-            the same object where the points are the same.
+        follow: takes points x1, x2 and the variances of both to results, each [n1, n2]; the second
+            are the same objects as the first where the points are the same.
     """
 
-    products: Callable[[Tensor, Tensor], Tensor]
     variances: Callable[[Tensor], Variances]
-    follow: Callable[[Tensor, Variances, Variances], tuple[Tensor, ...]]
+    follow: Callable[[Tensor, Tensor, Variances, Variances], tuple[Tensor, ...]]
+
+    def tile(
+        self, x1: Tensor, x2: Tensor, first: Variances, second: Variances
+    ) -> tuple[Tensor, ...]:
+        """Return the results, symmetric where the points are the same."""
+        results = self.follow(x1, x2, first, second)
+        if x2 is x1:
+            # rules may treat the two points differently, by rounding or quadrature
+            return tuple((each + each.T) / 2 for each in results)
+        return results
 
 
 def whole(recursion: Recursion, x1: Tensor, x2: Tensor) -> tuple[Tensor, ...]:
-    """Return the matrices of x1 and x2 in one piece, as derivatives need them."""
+    """Return the matrices of x1 and x2, [n1, n2], in one piece, as derivatives need them."""
     first = recursion.variances(x1)
     second = first if x2 is x1 else recursion.variances(x2)
-    return _tile(recursion, recursion.products(x1, x2), first, second)
+    return recursion.tile(x1, x2, first, second)
 
 
 def fill(
     results: tuple[Tensor, ...], recursion: Recursion, x1: Tensor, x2: Tensor, plan: Tiling
 ) -> None:
-    """Write the matrices of x1 and x2, [n1, n2], into tensors; without derivatives.
+    """Write the matrices of x1 and x2 into tensors, [n1, n2]; without derivatives.
 
     Where x2 is x1, tiles below the diagonal are copies of those above.
     """
     symmetric = x2 is x1
-    for rows in spans(len(x1), plan.block):
-        left = x1[rows]
-        first = _pieces(recursion.variances(left), plan.tile)
-        for columns in spans(len(x2), plan.block):
-            if symmetric and columns.start < rows.start:
-                continue
-            same = symmetric and columns == rows
-            right = left if same else x2[columns]
-            second = first if same else _pieces(recursion.variances(right), plan.tile)
-            block = _Block(
-                products=recursion.products(left, right),
-                first=first,
-                second=second,
-                targets=tuple(each[rows, columns] for each in results),
-                mirrors=tuple(each[columns, rows] for each in results) if symmetric else (),
-                side=plan.tile,
-            )
-            in_threads(plan.threads, block.jobs(recursion))
+    with workers(plan.threads) as run:
+        for rows in spans(len(x1), plan.block):
+            left = _side(recursion, x1[rows], plan.tile, run)
+            for columns in spans(len(x2), plan.block):
+                if symmetric and columns.start < rows.start:
+                    continue
+                same = symmetric and columns == rows
+                block = _Block(
+                    first=left,
+                    second=left if same else _side(recursion, x2[columns], plan.tile, run),
+                    targets=tuple(each[rows, columns] for each in results),
+                    mirrors=tuple(each[columns, rows] for each in results) if symmetric else (),
+                    side=plan.tile,
+                )
+                run(block.jobs(recursion))
+
+
+Piece = tuple[Tensor, Variances]  # points of a tile and their variances
+
+
+def _side(recursion: Recursion, x: Tensor, size: int, run: Run) -> list[Piece]:
+    found: list[Variances] = []
+    run([lambda: found.append(recursion.variances(x))])
+    pieces = zip(*(torch.split(each, size) for each in found[0]), strict=True)
+    return list(zip(torch.split(x, size), pieces, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Block:
-    products: Tensor
-    first: list[Variances]
-    second: list[Variances]  # first itself where the points are the same
+    first: list[Piece]
+    second: list[Piece]  # first itself where the points are the same
     targets: tuple[Tensor, ...]
     mirrors: tuple[Tensor, ...]  # where the transposes belong
     side: int
 
     def jobs(self, recursion: Recursion) -> Iterator[Callable[[], None]]:
-        same = self.second is self.first
-        for i, rows in enumerate(spans(self.products.shape[0], self.side)):
-            for j, columns in enumerate(spans(self.products.shape[1], self.side)):
-                if not same or j >= i:
-                    first = self.first[i]
-                    second = first if same and i == j else self.second[j]
-                    yield partial(self._compute, recursion, rows, columns, first, second)
+        for i in range(len(self.first)):
+            for j in range(i if self.second is self.first else 0, len(self.second)):
+                yield partial(self._compute, recursion, i, j)
 
-    def _compute(
-        self, recursion: Recursion, rows: slice, columns: slice, first: Variances, second: Variances
-    ) -> None:
-        tiles = _tile(recursion, self.products[rows, columns], first, second)
+    def _compute(self, recursion: Recursion, i: int, j: int) -> None:
+        (x1, first), (x2, second) = self.first[i], self.second[j]
+        rows, columns = (slice(k * self.side, (k + 1) * self.side) for k in (i, j))
+        tiles = recursion.tile(x1, x2, first, second)
         for tile, target in zip(tiles, self.targets, strict=True):
             target[rows, columns] = tile
-        if second is not first:
+        if x2 is not x1:
             for tile, mirror in zip(tiles, self.mirrors, strict=bool(self.mirrors)):
                 mirror[columns, rows] = tile.T
-
-
-def _tile(
-    recursion: Recursion, products: Tensor, first: Variances, second: Variances
-) -> tuple[Tensor, ...]:
-    results = recursion.follow(products, first, second)
-    if second is first:
-        # rules may treat the two points differently, by rounding or quadrature
-        return tuple((each + each.T) / 2 for each in results)
-    return results
-
-
-def _pieces(variances: Variances, size: int) -> list[Variances]:
-    return list(zip(*(torch.split(each, size) for each in variances), strict=True))

@@ -130,9 +130,8 @@ class NetworkKernel:
                 f"{tuple(second.shape[1:])}."
             )
         recursion = Recursion(
-            products=lambda left, right: self._products(left, right)[0],
             variances=self._variances,
-            follow=partial(self._follow, first.ndim - 2, reads),
+            follow=partial(self._follow, reads),
         )
         scales = [each for each in self.hyperparameters.values() if isinstance(each, Tensor)]
         if wants_derivatives(first, second, *scales):
@@ -144,9 +143,7 @@ class NetworkKernel:
         return results
 
     def _tiling(self, x: Tensor) -> Tiling:
-        positions = n_positions(x)
-        values = positions**2 if self.pairs else positions
-        return tiling(x.device, values, positions_mix=self.pairs and x.ndim > 2)
+        return tiling(x.device, n_positions(x), pairs=self.pairs and x.ndim > 2)
 
     def _products(self, x1: Tensor, x2: Tensor) -> Products:
         rule, names = self.inputs
@@ -154,29 +151,29 @@ class NetworkKernel:
         return rule(x1, x2, self.pairs, scales)
 
     def _variances(self, x: Tensor) -> Variances:
-        """Return what `_follow` takes: the points' variances, after each step if that is cheap."""
+        """Return the points' variances after each step, if that is cheap; else of the inputs."""
         nngp, var1, var2 = self._products(x, x[:1])
-        if self._knows_variances(x.ndim - 2):
-            record = Record()
-            self._run(x.ndim - 2, nngp=nngp, var1=var1, var2=var2, trail=record)
-            return record.values
-        return [var1]
+        if not self._knows_variances(x):
+            return [var1]
+        record = Record()
+        self._run(x.ndim - 2, nngp=nngp, var1=var1, var2=var2, trail=record)
+        return record.values
 
-    def _knows_variances(self, n_positions: int) -> bool:
+    def _knows_variances(self, x: Tensor) -> bool:
         # of all pairs of positions they would take as much room as a tile's covariances
-        return n_positions == 0 or not self.pairs
+        return x.ndim == 2 or not self.pairs
 
     def _follow(
         self,
-        n_positions: int,
         reads: tuple[Read, ...],
-        nngp: Tensor,
+        x1: Tensor,
+        x2: Tensor,
         first: Variances,
         second: Variances,
     ) -> tuple[Tensor, ...]:
-        known = self._knows_variances(n_positions)
-        trail = Replay(first=first, second=second) if known else None
-        state = self._run(n_positions, nngp=nngp, var1=first[0], var2=second[0], trail=trail)
+        trail = Replay(first=first, second=second) if self._knows_variances(x1) else None
+        nngp = self._products(x1, x2)[0]
+        state = self._run(x1.ndim - 2, nngp=nngp, var1=first[0], var2=second[0], trail=trail)
         return tuple(read(state) for read in reads)
 
     def _diagonal(self, x: Tensor) -> Tensor:

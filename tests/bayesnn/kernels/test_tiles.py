@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bayesnn.kernels import network_kernel, nngp, ntk
 from bayesnn.kernels.rules.rule import Hyperparameters
 from bayesnn.kernels.state import KernelState
-from bayesnn.kernels.tiles import Tiling, in_threads, spans, tiling
+from bayesnn.kernels.tiles import Tiling, spans, tiling, workers
 from bayesnn.networks import Erf, NTKConv2d, NTKLinear, Residual, mlp
 from bayesnn.seeds import seeded_generator
 
@@ -168,43 +168,54 @@ class Shapes(nn.Module):
         return replace(state)
 
 
-@pytest.mark.parametrize("n", [500, 1500])
-def test_layers_see_tiles_alone(n: int) -> None:
+@pytest.mark.parametrize("n", [700, 1500])
+def test_layers_see_tiles_alone(n: int, two_threads: None) -> None:
     """Beside its result a matrix takes tiles, whose size does not depend on n."""
     shapes = Shapes()
     network = nn.Sequential(NTKLinear(3, 4), shapes, Erf(), NTKLinear(4, 1))
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        ntk(network)(_points(n, (3,)))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-    # torch splits operations on 32,768 values and more between its own threads
-    assert 10_000 < shapes.largest < 32_768
-    assert len(shapes.threads - {threading.get_ident()}) >= 2
+    ntk(network)(_points(n, (3,)))
+    assert 2**14 < shapes.largest <= 2**16
+    assert len(shapes.threads - {threading.get_ident()}) == 2
 
 
 def test_sizes_follow_the_points() -> None:
-    assert tiling(CPU, 64, positions_mix=False).tile ** 2 * 64 < 32_768
-    # one pair exceeds a tile: nothing is left to divide
-    assert tiling(CPU, 10**6, positions_mix=True) == Tiling(block=1, tile=1, threads=1)
-    gpu = tiling(torch.device("cuda"), 1, positions_mix=False)
+    assert tiling(CPU, 64, pairs=False).tile == 32
+    assert tiling(CPU, 10**4, pairs=True).tile == 1
+    gpu = tiling(torch.device("cuda"), 1, pairs=False)
     assert gpu.threads == 1
-    assert gpu.tile == gpu.block >= 4096
+    assert gpu.tile >= 4096
     assert spans(5, 2) == [slice(0, 2), slice(2, 4), slice(4, 5)]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_errors_of_jobs_are_raised(threads: int) -> None:
-    """An error ends the work; jobs run without gradients."""
-    done: list[bool] = []
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
+
+def test_threads_work_alone_and_leave_settings_as_they_were(two_threads: None) -> None:
+    seen: list[tuple[bool, int]] = []
+
+    def look() -> None:
+        seen.append((torch.is_grad_enabled(), torch.get_num_threads()))
+
+    with workers(2) as run:
+        run([look] * 5)
+    assert seen == [(False, 1)] * 5
+    new = threading.Thread(target=look)
+    new.start()
+    new.join()
+    look()
+    assert seen[5:] == [(True, 2)] * 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_errors_of_jobs_are_raised(threads: int, two_threads: None) -> None:
     def fail() -> None:
         raise ArithmeticError("no")
 
-    in_threads(threads, [lambda: done.append(torch.is_grad_enabled())] * 3)
-    assert done == [False] * 3
-    with pytest.raises(ArithmeticError, match="no"):
-        in_threads(threads, [fail, lambda: None])
+    with pytest.raises(ArithmeticError, match="no"), workers(threads) as run:
+        run([fail, lambda: None])
     assert torch.is_grad_enabled()
