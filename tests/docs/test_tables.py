@@ -78,6 +78,15 @@ def test_parts_add_up(run: tuple[Any, str]) -> None:
     assert (entropies["total"] <= np.log(2) + 1e-9).all()
 
 
+def test_of_the_unseen_airline_the_classes_are_less_sure_too(run: tuple[Any, str]) -> None:
+    """In the members' log odds, to which the mutual information is p(1 − p)s²/2 at most s²/8."""
+    known, unseen = (run[0].entropies.iloc[i] for i in (0, 1))
+    assert unseen["s"] > 1.3 * known["s"]
+    assert unseen["epistemic"] > 1.5 * known["epistemic"]
+    for row in (known, unseen):
+        assert 0 < row["epistemic"] < 1.1 * row["s"] ** 2 / 8
+
+
 def test_the_search_chooses_by_its_scores(run: tuple[Any, str]) -> None:
     found = run[0].search
     scores = found.cv_results_["mean_test_score"]
