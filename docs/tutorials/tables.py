@@ -214,8 +214,8 @@ def entropies(fitted: Pipeline, data: Split) -> pd.DataFrame:
 #   the method by what the model will be asked, and only the rest by scores.
 # - The noise, estimated as the same for all flights, is the smaller part: more flights would help.
 # - Whether a flight is late is mostly noise, as seen from this table. For the unseen airline the
-#   members' log odds differ half as much again as for the others, and the epistemic entropy is twice
-#   as large; but it is next to nothing beside the noise. That is no fault of the encoding:
+#   members' log odds differ half as much again as for the others, and the epistemic entropy is
+#   twice as large; but it is next to nothing beside the noise. That is no fault of the encoding:
 #   these flights lie up to 16 standard deviations outside of the training data. The evidence, which
 #   finds hardly any signal in 250 delays, has chosen the smoothest of the priors; its functions
 #   change little however far the inputs go, and a difference of 0.3 in the log odds of a class of
