@@ -176,7 +176,7 @@ def _alike(
         if leaf.center is None or leaf.dense.numel() <= PIECE:
             groups[leaf.scale, leaf.decay].append((leaf, gradient))
             continue
-        pieces = zip(leaf.pieces(PIECE), gradient.view(-1).split(PIECE), strict=True)
+        pieces = zip(leaf.pieces(PIECE), torch.split(gradient.view(-1), PIECE), strict=True)
         yield from ((leaf.scale, leaf.decay, [piece]) for piece in pieces)
     for (scale, decay), group in groups.items():
         yield scale, decay, group
