@@ -1,19 +1,15 @@
-"""How are classes, and noise that depends on X, trained by default; what does that give elsewhere?
+"""How long are classes trained by default, and what does that give elsewhere?
 
-    python benchmarks/likelihood_defaults.py --data-dir FOLDER
+    python benchmarks/likelihood_defaults.py
 
-FOLDER (or the environment variable BAYESNN_DATA) holds uci/concrete.txt, energy.txt, yacht.txt and
-wine-quality-red.txt, target last. The length of training is chosen on breast cancer (up to 512
-rows) and digits (more), the scale of the log variance on concrete and energy: 30 % of each are test
-rows and left out, a third of the rest is held out, and the least NLL there wins. Wine (classes),
-and wine quality and yacht (regression), which no choice has seen, then report on the defaults that
-the code has, beside a logistic regression and the Gaussian likelihood.
+The length of training is chosen on breast cancer (up to 512 rows) and digits (more): 30 % of each
+are test rows and left out, a third of the rest is held out, and the least NLL there wins. Wine,
+which no choice has seen, then reports on the defaults that the code has, beside a logistic
+regression. Noise that depends on X has its own script, heteroscedastic_defaults.py.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -30,17 +26,13 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from bayesnn.calibration import coverage
 from benchmarks.report import Report
 from ensembles import (
     EnsembleClassifier,
-    EnsembleRegressor,
     adam,
-    heteroscedastic,
     one_hot_regression,
 )
 from ensembles.likelihoods.cross_entropy import cross_entropy_trainer
-from ensembles.likelihoods.heteroscedastic import Heteroscedastic
 
 Rows = tuple[NDArray[np.float32], NDArray[Any]]
 CLASSES = {"breast cancer": load_breast_cancer, "digits": load_digits, "wine": load_wine}
@@ -48,9 +40,8 @@ LENGTHS = {
     "breast cancer": [{"steps": steps, "batch_size": 64} for steps in (50, 200, 800)],
     "digits": [{"steps": steps, "batch_size": 128} for steps in (250, 1000, 2000)],
 }
-SCALES = (0.25, 0.5, 1.0)
 MEMBERS, SEEDS = 3, (0, 1)
-COLUMNS = ("setting", "data", "rows", "NLL", "accuracy, or inside 95 %", "temperature", "seconds")
+COLUMNS = ("setting", "data", "rows", "NLL", "accuracy", "temperature", "seconds")
 
 
 def split(rows: Rows, part: float, seed: int) -> tuple[Rows, Rows]:
@@ -77,12 +68,6 @@ def classes(name: str) -> Rows:
     return x.astype(np.float32), y
 
 
-def table_of(folder: Path, name: str) -> Rows:
-    """Return a data set of the folder's."""
-    data = np.loadtxt(folder / "uci" / f"{name}.txt").astype(np.float32)
-    return data[:, :-1], data[:, -1]
-
-
 def of_classes(model: Any, train: Rows, test: Rows) -> tuple[float, float, str]:
     """Return NLL, accuracy and temperature."""
     proba = model.fit(*train).predict_proba(test[0])
@@ -91,14 +76,6 @@ def of_classes(model: Any, train: Rows, test: Rows) -> tuple[float, float, str]:
     return float(nll), float((proba.argmax(1) == columns).mean()), (
         f"{model.temperature_:.2f}" if hasattr(model, "temperature_") else ""
     )  # fmt: skip
-
-
-def of_regression(model: Any, train: Rows, test: Rows) -> tuple[float, float, str]:
-    """Return NLL and coverage."""
-    post = model.fit(*train).posterior(test[0])
-    y = torch.from_numpy(test[1])
-    covered = coverage(post.interval(0.95), y)
-    return -float(post.log_prob(y).mean()), float(covered), ""
 
 
 class Table:
@@ -154,25 +131,7 @@ def choose_lengths(table: Table) -> list[str]:
     return chosen
 
 
-def choose_scale(table: Table, folder: Path) -> float:
-    """Return the scale of least held-out NLL, averaged over data sets."""
-    mean = []
-    for scale in SCALES:
-        nll = [
-            measured(
-                table, f"heteroscedastic, scale {scale}", f"{name}, held out",
-                lambda scale=scale: EnsembleRegressor(
-                    n_members=MEMBERS, likelihood=heteroscedastic(scale=scale), random_state=0
-                ),
-                of_regression, [held_out(table_of(folder, name), SEEDS[0])],
-            )
-            for name in ("concrete", "energy")
-        ]  # fmt: skip
-        mean.append(float(np.mean(nll)))
-    return SCALES[int(np.argmin(mean))]
-
-
-def report_elsewhere(table: Table, folder: Path) -> None:
+def report_elsewhere(table: Table) -> None:
     """Score the defaults of the code on test rows."""
     models = {
         "default": lambda: EnsembleClassifier(random_state=0),
@@ -188,48 +147,32 @@ def report_elsewhere(table: Table, folder: Path) -> None:
         for setting, make in models.items():
             pairs = [tested(classes(name))]
             measured(table, setting, f"{name}, test", make, of_classes, pairs)
-    for name in ("wine-quality-red", "yacht"):
-        for setting, likelihood in (("gaussian", None), ("heteroscedastic", heteroscedastic())):
-            measured(
-                table, setting, f"{name}, test",
-                lambda likelihood=likelihood: EnsembleRegressor(
-                    likelihood=likelihood, random_state=0
-                ),
-                of_regression, [tested(table_of(folder, name))],
-            )  # fmt: skip
 
 
 def main() -> None:
     """Choose, report, and write both to a file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data-dir", type=Path, default=os.environ.get("BAYESNN_DATA"))
-    folder = parser.parse_args().data_dir
-    if folder is None or not (folder := Path(folder)).is_dir():
-        raise SystemExit("--data-dir (or BAYESNN_DATA): expected the folder that holds uci/")
     torch.set_num_threads(1)
     table = Table()
     lengths = choose_lengths(table)
-    scale = choose_scale(table, folder)
-    report_elsewhere(table, folder)
+    report_elsewhere(table)
     small, large = cross_entropy_trainer(400), cross_entropy_trainer(1000)
     report = Report(
         name="likelihood_defaults",
-        title="Classes and noise that depends on X: how training was chosen, and what it gives",
+        title="Classes: how training was chosen, and what it gives",
         command="python benchmarks/likelihood_defaults.py",
         columns=COLUMNS,
         rows=table.lines,
         notes=[
             (
-                f"Least held-out NLL: {'; '.join(lengths)}; scale {scale}. Defaults of the code: "
+                f"Least held-out NLL: {'; '.join(lengths)}. Defaults of the code: "
                 f"{small.steps} steps of {small.batch_size} rows up to 512 rows, "
-                f"{large.steps} of {large.batch_size} for 1,000; scale {Heteroscedastic().scale}."
+                f"{large.steps} of {large.batch_size} for 1,000."
             ),
             (
                 f"Choice: {MEMBERS} members; test: all settings at their defaults (10 members). "
-                f"Held out: means over {len(SEEDS)} splits of what is no test row (one for the "
-                "scale). Test: the same 30 % of the rows always, which no choice has seen; wine, "
-                "wine quality and yacht were no part of any choice. Seconds are of one fit and its "
-                "predictions, on one thread of a shared machine."
+                f"Held out: means over {len(SEEDS)} splits of what is no test row. Test: the same "
+                "30 % of the rows always, which no choice has seen; wine was no part of any "
+                "choice. Seconds are of one fit and its predictions, on one thread of a shared machine."
             ),
         ],
     )

@@ -59,15 +59,22 @@ class SquaredError:
 class GaussianError:
     """½ Σ_k ((y_k − f̃_k)²/v_k + log v_k): the Gaussian's, with a variance that is an output too.
 
+    The gradient of each target's part is multiplied by (v_k/σ_k²)^β, as if that were a constant:
+    with β = 0 data of small v pull hardest, and what is not yet fitted is taken for noise; with
+    β = 1 the means are fitted as if the noise were the same everywhere (Seitzer et al., 2022,
+    arXiv 2203.09168, with σ as the unit of v so that the regulariser keeps its share).
+
     Attributes:
         noise_std: σ of each target, about which v varies.
         scale: log v = log σ² + B·tanh(scale·a/B), with a the output for v.
         bound: B.
+        beta: β.
     """
 
     noise_std: Float[Tensor, " k"]
     scale: float
     bound: float
+    beta: float
     pull: ClassVar[float] = 1.0
 
     def log_variance(self, values: Float[Tensor, "*m n o"]) -> Float[Tensor, "*m n k"]:
@@ -82,7 +89,10 @@ class GaussianError:
         """Return the loss of each datum; the outputs are the k means, then the k for variances."""
         log_variance = self.log_variance(values)
         residual = targets - values[..., : self.noise_std.shape[0]]
-        return 0.5 * (residual**2 * (-log_variance).exp() + log_variance).sum(-1)
+        each = 0.5 * (residual**2 * (-log_variance).exp() + log_variance)
+        change = log_variance.detach() - 2 * self.noise_std.log().to(values)
+        weighted = (self.beta * change).exp() * each
+        return ((each - weighted).detach() + weighted).sum(-1)
 
 
 @dataclass(frozen=True, kw_only=True)

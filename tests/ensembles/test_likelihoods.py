@@ -29,12 +29,30 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 
 def test_gaussian_error_is_the_negative_log_density() -> None:
     noise = torch.tensor([0.2, 3.0], dtype=torch.float64)
-    loss = GaussianError(noise_std=noise, scale=0.5, bound=6.0)
+    loss = GaussianError(noise_std=noise, scale=0.5, bound=6.0, beta=0.5)
     values, targets = _random(3, 5, 4), _random(3, 5, 2, seed=1)
     std = noise * (3.0 * torch.tanh(0.5 / 6.0 * values[..., 2:])).exp()
     density = torch.distributions.Normal(values[..., :2], std).log_prob(targets)
     expected = -density.sum(-1) - 2 * 0.5 * math.log(2 * math.pi)
     torch.testing.assert_close(loss(values, targets), expected)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_beta_weights_the_gradient_of_each_target_by_a_power_of_its_variance(beta: float) -> None:
+    """With β = 1 that of a mean is σ⁻² times the residual, whatever the variance."""
+    noise = torch.tensor([0.2, 3.0], dtype=torch.float64)
+    values, targets = _random(3, 5, 4).requires_grad_(), _random(3, 5, 2, seed=1)
+    plain, weighted = (
+        GaussianError(noise_std=noise, scale=0.5, bound=6.0, beta=power) for power in (0.0, beta)
+    )
+    of_plain, of_weighted = (
+        torch.autograd.grad(loss(values, targets).sum(), values)[0] for loss in (plain, weighted)
+    )
+    ratio = (plain.log_variance(values.detach()).exp() / noise**2) ** beta
+    torch.testing.assert_close(of_weighted, of_plain * torch.cat((ratio, ratio), dim=-1))
+    if beta == 1:
+        residual = values.detach()[..., :2] - targets
+        torch.testing.assert_close(of_weighted[..., :2], residual / noise**2)
 
 
 def test_the_variance_stays_within_its_bound() -> None:
@@ -151,9 +169,9 @@ def test_the_default_network_has_twice_the_outputs_and_others_are_refused() -> N
         _model(trainer=gauss_newton()).fit(x, y)
 
 
-@pytest.mark.parametrize("setting", [{"scale": 0.0}, {"bound": -1.0}])
+@pytest.mark.parametrize("setting", [{"scale": 0.0}, {"bound": -1.0}, {"beta": -0.5}])
 def test_impossible_settings_are_refused(setting: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match=r"above 0|at least 0"):
         heteroscedastic(**setting)
 
 
