@@ -16,12 +16,15 @@ from bayesnn.gp.regression import (
     RegressionData,
     as_noise,
     as_points,
+    kernel_diagonal,
     regression_data,
 )
 from bayesnn.predictive import Predictive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+CROSS_BUDGET = 2**27  # bytes of k(x, X) at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,8 @@ class GaussianProcess:
         """Return the distribution of the function and of observations at new points.
 
         Mean K_*X (K + σ²I)⁻¹ y and covariance K_** − K_*X (K + σ²I)⁻¹ K_X* (Rasmussen and Williams,
-        2006, algorithm 2.1). `covariance` and `epistemic_variance` leave the noise out.
+        2006, algorithm 2.1). `covariance` and `epistemic_variance` leave the noise out. The
+        covariance grows with the points squared; `marginals` leaves it out.
 
         Args:
             x: points, [m, ...].
@@ -73,6 +77,32 @@ class GaussianProcess:
             variance=covariance.diagonal(),
             noise_variance=self.noise_std**2,
             covariance=covariance,
+        )
+
+    def marginals(self, x: ArrayLike | Tensor, *, memory_budget: int = CROSS_BUDGET) -> Predictive:
+        """Return the same distribution without the covariance between points, chunk by chunk.
+
+        Args:
+            x: points, [m, ...], of which there may be many.
+            memory_budget: bytes of k(x, X) and of its solve at a time.
+
+        Returns:
+            The predictive; its `covariance` is None.
+        """
+        data = self.data
+        points = as_points(x, "x").to(data.x)
+        size = max(1, memory_budget // (2 * data.x.element_size() * len(data.x)))
+        means, variances = [], []
+        for some in torch.split(points, size):
+            cross = self.kernel(some, data.x)
+            half = torch.linalg.solve_triangular(self.factor, cross.T, upper=False)
+            prior = kernel_diagonal(self.kernel, some, chunk=len(some))
+            means.append(cross @ self.weights)
+            variances.append(prior - half.square().sum(0))
+        return data.predictive(
+            mean=torch.cat(means),
+            variance=torch.cat(variances),
+            noise_variance=self.noise_std**2,
         )
 
     def log_marginal_likelihood(self) -> Tensor:

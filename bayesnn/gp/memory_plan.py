@@ -54,10 +54,10 @@ def memory_plan(
         ValueError: the budget is too small for the vectors, a rank that was asked for, or tiles of
             16 points.
     """
-    n, on_cpu = len(x), x.device.type == "cpu"
+    n = len(x)
     if budget is None:
-        free = 0 if on_cpu else torch.cuda.mem_get_info(x.device)[0]
-        budget = CPU_BUDGET if on_cpu else int(DEVICE_SHARE * free)
+        free = torch.cuda.mem_get_info(x.device)[0] if x.is_cuda else 0
+        budget = int(DEVICE_SHARE * free) if x.is_cuda else CPU_BUDGET
     share = budget // 4
     column = 8 * VECTORS * n
     cell = x.element_size() + storage.itemsize + 8
@@ -70,7 +70,7 @@ def memory_plan(
     if rank is None:
         rank = min(10 * math.isqrt(n), share // (8 * FACTORS * n))
     rank = min(rank, n)
-    side = min(n, CPU_SIDE if on_cpu else DEVICE_SIDE, math.isqrt(share // cell))
+    side = min(n, DEVICE_SIDE if x.is_cuda else CPU_SIDE, math.isqrt(share // cell))
     columns = share // column
     work = cell * side**2 + 8 * n * rank + column * columns
     return MemoryPlan(

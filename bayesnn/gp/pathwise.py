@@ -11,6 +11,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from bayesnn.checks import check_count
+from bayesnn.gp.exact import CROSS_BUDGET
 from bayesnn.gp.prior_draws import JointDraws, Prior, PriorDraws
 from bayesnn.gp.regression import Kernel, RegressionData, as_points
 from bayesnn.predictive import Predictive
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 NOISE_PLACE = (2**31, 0, 0)  # where no prior draws stand
-CROSS_BUDGET = 2**27  # bytes of k(x, X) at a time
 
 
 @runtime_checkable

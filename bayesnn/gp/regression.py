@@ -103,6 +103,13 @@ def as_noise(noise_std: float | Tensor, like: Tensor) -> Tensor:
 
 
 def kernel_diagonal(kernel: Kernel, x: Tensor, *, chunk: int) -> Float[Tensor, " n"]:
-    """Return k(x_i, x_i) of each point, from blocks of `chunk` points at most."""
+    """Return k(x_i, x_i) of each point.
+
+    This package's kernels have a method for it; of a plain function it is taken from blocks of
+    `chunk` points at most.
+    """
+    own: Callable[[Tensor], Tensor] | None = getattr(kernel, "diagonal", None)
+    if own is not None:
+        return own(x)
     size = min(chunk, DIAGONAL_CHUNK)
     return torch.cat([kernel(some).diagonal() for some in torch.split(x, size)])

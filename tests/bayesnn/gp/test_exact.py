@@ -9,9 +9,13 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 from torch import Tensor
 
-from bayesnn.gp import fit_gp, gp_posterior
+from bayesnn.gp import Kernel, fit_gp, gp_posterior
+from bayesnn.kernels import ntk
+from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
 from tests.reference.erf_kernels import gp_posterior_naive
+
+_NETWORK = mlp(in_features=2, out_features=1, width=4, depth=2, activation=Erf())
 
 
 def rbf(x1: Tensor, x2: Tensor | None = None) -> Tensor:
@@ -44,6 +48,21 @@ def test_the_posterior_equals_the_naive_formula(n_outputs: int | None, device: s
     np.testing.assert_allclose(post.noise_variance.cpu().numpy(), 0.09)
     torch.testing.assert_close(post.variance, post.epistemic_variance + 0.09)
     assert post.mean.shape == (5, *y.shape[1:])
+
+
+@pytest.mark.parametrize("kernel", [rbf, ntk(_NETWORK)])
+@pytest.mark.parametrize("n_outputs", [None, 2])
+def test_marginals_are_those_of_the_posterior(kernel: Kernel, n_outputs: int | None) -> None:
+    """In one chunk and point by point; only the covariance is missing."""
+    x, y, points = _data("cpu", n_outputs)
+    process = fit_gp(kernel, x, y, noise_std=0.3)
+    whole = process.posterior(points)
+    for budget in (1, 2**27):
+        found = process.marginals(points, memory_budget=budget)
+        assert found.covariance is None
+        torch.testing.assert_close(found.mean, whole.mean)
+        torch.testing.assert_close(found.epistemic_variance, whole.epistemic_variance)
+        torch.testing.assert_close(found.noise_variance, whole.noise_variance)
 
 
 def test_the_marginal_likelihood_and_its_gradient() -> None:
