@@ -172,7 +172,8 @@ def main() -> None:
                 f"Choice: {MEMBERS} members; test: all settings at their defaults (10 members). "
                 f"Held out: means over {len(SEEDS)} splits of what is no test row. Test: the same "
                 "30 % of the rows always, which no choice has seen; wine was no part of any "
-                "choice. Seconds are of one fit and its predictions, on one thread of a shared machine."
+                "choice. Seconds are of one fit and its predictions, on one thread of a shared "
+                "machine."
             ),
         ],
     )

@@ -20,7 +20,7 @@ from ensembles import (
     one_hot_regression,
 )
 from ensembles.likelihoods.one_hot_regression import OneHotRegression
-from ensembles.losses import CrossEntropy, GaussianError
+from ensembles.losses import CrossEntropy, GaussianError, SquaredError
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -35,6 +35,17 @@ def test_gaussian_error_is_the_negative_log_density() -> None:
     density = torch.distributions.Normal(values[..., :2], std).log_prob(targets)
     expected = -density.sum(-1) - 2 * 0.5 * math.log(2 * math.pi)
     torch.testing.assert_close(loss(values, targets), expected)
+
+
+def test_squared_error_is_the_least_variance_times_the_negative_log_density() -> None:
+    """Up to a constant; the regulariser's factor is the same."""
+    noise = torch.tensor([0.2, 3.0], dtype=torch.float64)
+    loss = SquaredError(noise_std=noise)
+    values, targets = _random(3, 5, 2), _random(3, 5, 2, seed=1)
+    density = torch.distributions.Normal(values, noise)
+    lost = (density.log_prob(values) - density.log_prob(targets)).sum(-1)
+    torch.testing.assert_close(loss(values, targets), 0.2**2 * lost)
+    assert loss.pull == pytest.approx(0.2**2)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
