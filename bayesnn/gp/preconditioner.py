@@ -63,7 +63,7 @@ def low_rank_preconditioner(
         generator: of the pivots, on the CPU.
 
     Returns:
-        U and S² from a QR and a singular-value decomposition of F.
+        U and S² from F = QR and the eigenvalues of RRᵀ.
     """
     factor = randomly_pivoted_cholesky(
         kernel,
@@ -74,9 +74,11 @@ def low_rank_preconditioner(
         generator=generator,
     )
     basis, upper = torch.linalg.qr(factor)
-    inner, singular, _ = torch.linalg.svd(upper)
+    eigenvalues, inner = torch.linalg.eigh(upper @ upper.mT)
     return LowRankPreconditioner(
-        basis=basis @ inner, eigenvalues=singular.square(), noise_variance=noise_variance
+        basis=basis @ inner,
+        eigenvalues=eigenvalues.clamp(min=0.0),
+        noise_variance=noise_variance,
     )
 
 
