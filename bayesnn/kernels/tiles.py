@@ -19,7 +19,7 @@ from threading import Barrier
 import torch
 
 _CPU_TILE = 2**16  # values: half a megabyte in float64
-_PAIRS_TILE = 2**18  # of all pairs of positions: points' own covariances cost as much as a pair's
+_PAIRS_TILE = 2**20  # of all pairs of positions: points' own covariances cost as much as a pair's
 _GPU_TILE = 2**24
 _BLOCK, _BLOCK_VALUES = 4096, 2**18
 

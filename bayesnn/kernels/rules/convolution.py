@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 from torch import Tensor, nn
 
 from bayesnn.kernels.rules.dense import linear_rule
@@ -36,27 +34,62 @@ def convolution_rule(layer: NTKConv2d) -> Rule:
 
 def _mean(values: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
     """Return the mean over the filter of [..., rows, columns], with zeros around."""
-    flat = values.reshape(-1, 1, *values.shape[-2:])
-    flat = nn.functional.pad(flat, (padding[1], padding[1], padding[0], padding[0]))
-    result = nn.functional.avg_pool2d(flat, size, stride)
-    return result.view(*values.shape[:-2], *result.shape[-2:])
+    return _mean_along(values, ((-2,), (-1,)), size, stride, padding)
 
 
 def _mean_of_pairs(values: Tensor, size: Pair, stride: Pair, padding: Pair) -> Tensor:
     """Return the mean of [..., rows, columns, rows, columns] over one shift of both positions."""
-    rows, columns = padding
-    around = (columns, columns, rows, rows)
-    padded = nn.functional.pad(values, around * 2)
-    n_rows = (padded.shape[-2] - size[0]) // stride[0] + 1
-    n_columns = (padded.shape[-1] - size[1]) // stride[1] + 1
+    return _mean_along(values, ((-4, -2), (-3, -1)), size, stride, padding)
+
+
+def _mean_along(
+    values: Tensor,
+    axes: tuple[tuple[int, ...], tuple[int, ...]],
+    size: Pair,
+    stride: Pair,
+    padding: Pair,
+) -> Tensor:
+    """Return the mean over shifts along rows, then columns; axes that shift as one go together."""
+    for dims, k, step, zeros in zip(axes, size, stride, padding, strict=True):
+        values = _sum_of_shifts(values, dims, k, step, zeros)
+    return values / (size[0] * size[1])
+
+
+def _sum_of_shifts(
+    values: Tensor, dims: tuple[int, ...], size: int, stride: int, padding: int
+) -> Tensor:
+    """Return Σ_i values[o·stride + i − padding], for i < size and zeros outside."""
+    n = values.shape[dims[0]]
+    n_out = (n + 2 * padding - size) // stride + 1
     total: Tensor | None = None
-    for i, j in product(range(size[0]), range(size[1])):
-        r = slice(i, i + (n_rows - 1) * stride[0] + 1, stride[0])
-        c = slice(j, j + (n_columns - 1) * stride[1] + 1, stride[1])
-        part = padded[..., r, c, r, c]
-        total = part if total is None else total + part
+    # from the middle, where the shifted values cover the result
+    for i in sorted(range(size), key=lambda i: abs(i - padding)):
+        first = max(0, -((i - padding) // stride))
+        last = min(n_out - 1, (n - 1 - i + padding) // stride)
+        if last < first:
+            continue
+        source, target = values, total
+        start = first * stride + i - padding
+        stop = last * stride + i - padding + 1
+        for dim in dims:
+            source = _part(source, dim, slice(start, stop, stride))
+        whole = last - first + 1 == n_out
+        if target is None:
+            shape = list(values.shape)
+            for dim in dims:
+                shape[dim] = n_out
+            total = target = source.clone() if whole else values.new_zeros(shape)
+            if whole:
+                continue
+        for dim in dims:
+            target = _part(target, dim, slice(first, last + 1))
+        target.add_(source)
     assert total is not None
-    return total / (size[0] * size[1])
+    return total
+
+
+def _part(values: Tensor, dim: int, part: slice) -> Tensor:
+    return values[(..., part, *[slice(None)] * (-1 - dim))]
 
 
 def _pair(value: int | tuple[int, int]) -> Pair:
