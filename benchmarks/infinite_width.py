@@ -50,7 +50,7 @@ COLUMNS = (
     "converged, steps", "s",
 )  # fmt: skip
 FOUND_COLUMNS = (
-    "points", "slope of log mean error", "at the widest four", "slope of log (sd ratio − 1)",
+    "points", "slope of log mean error", "at the widest three", "slope of log (sd ratio − 1)",
 )  # fmt: skip
 
 
@@ -65,16 +65,15 @@ class Part:
     out: Path
     rows: list[tuple[str, ...]] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
-    floors: list[int] = field(default_factory=list)
+    members: list[int] = field(default_factory=list)
     means: dict[str, list[Excess]] = field(default_factory=dict)
-    stds: dict[str, list[Excess]] = field(default_factory=dict)
-    ratios: dict[str, list[Estimate | None]] = field(default_factory=dict)
+    ratios: dict[str, list[Estimate]] = field(default_factory=dict)
 
     def add(self, width: int, trained: TrainedValues) -> None:
         """Compare members of NTKGP-param with the reference."""
         report = compare_members(trained.values, self.reference)
         self.widths.append(width)
-        self.floors.append(len(trained.values))
+        self.members.append(len(trained.values))
         near = torch.tensor(report.curves.near)
         masks = {"all": torch.ones_like(near), "near": near, "far": ~near}
         for (name, mask), errors in zip(
@@ -84,12 +83,8 @@ class Part:
                 continue
             mean, std = (self._excess(trained.values, mask, of) for of in (mean_square, std_square))
             self.means.setdefault(name, []).append(mean)
-            self.stds.setdefault(name, []).append(std)
-            beyond = abs(errors.std_ratio - 1)
-            seen = beyond > 2 * errors.std_ratio_error
-            self.ratios.setdefault(name, []).append(
-                (beyond, errors.std_ratio_error) if seen else None
-            )
+            ratio = errors.std_ratio, errors.std_ratio_error
+            self.ratios.setdefault(name, []).append(ratio)
             last = _last(report, trained) if name == "all" else ("", "", "")
             row = (
                 f"{width:,}", str(len(trained.values)), f"{name} ({errors.n_points})",
@@ -123,8 +118,8 @@ class Part:
         for name in self.means:
             means = [one.root for one in self.means[name]]
             slopes = (
-                slope(self.widths, means), slope(self.widths[-4:], means[-4:]),
-                slope(self.widths, self.ratios[name]),
+                slope(self.widths, means), slope(self.widths[-3:], means[-3:]),
+                slope(self.widths, [_beyond(*one) for one in self.ratios[name]]),
             )  # fmt: skip
             found.append(f"| {name} | " + " | ".join(slopes) + " |")
         Report(
@@ -135,19 +130,21 @@ class Part:
             rows=self.rows,
             notes=["\n".join(found), *self.notes, _ERRORS, _TEST],
         ).write(self.out)
-        series = (
-            {
-                name: [
-                    (w, floor(m), e) for w, m, e in zip(self.widths, self.floors, each, strict=True)
-                ]
-                for name, each in errors.items()
-            }
-            for errors, floor in ((self.means, _mean_floor), (self.stds, _std_floor))
-        )
         save_figure(
             self.out / f"infinite_width_{self.problem.name}.png",
-            f"{self.problem.name}: {max(self.floors)} members", *series,
-        )  # fmt: skip
+            f"{self.problem.name}: {max(self.members)} members",
+            {
+                name: [(w, one.root) for w, one in zip(self.widths, each, strict=True)]
+                for name, each in self.means.items()
+            },
+            {name: list(zip(self.widths, each, strict=True)) for name, each in self.ratios.items()},
+            [1 / math.sqrt(members) for members in self.members],
+        )
+
+
+def _beyond(ratio: float, error: float) -> Estimate | None:
+    """Return |ratio − 1|; None where it is within two standard errors."""
+    return (abs(ratio - 1), error) if abs(ratio - 1) > 2 * error else None
 
 
 _ERRORS = (
@@ -170,14 +167,6 @@ def _last(report: Validation, trained: TrainedValues) -> tuple[str, str, str]:
         f"{report.p_value:.4f} (mean {report.test.p_mean:.4f}, cov {report.test.p_covariance:.4f})",
         f"{trained.converged}, {trained.n_steps}", f"{trained.seconds:.1f}",
     )  # fmt: skip
-
-
-def _mean_floor(members: int) -> float:
-    return 1 / math.sqrt(members)
-
-
-def _std_floor(members: int) -> float:
-    return 1 / math.sqrt(2 * (members - 1))
 
 
 def run_part(problem: Problem, arguments: argparse.Namespace) -> None:

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bayesnn.files import atomic_write
-from benchmarks.width.excess import Excess
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from benchmarks.width.excess import Estimate
 
 COLOURS = {"near": "#1c6ec4", "far": "#c44e1c", "all": "#444444"}
-Series = dict[str, list[tuple[int, float, Excess]]]  # by part of the points: width, floor, excess
+Series = dict[str, list[tuple[int, Estimate | None]]]  # by part of the points: width, estimate
 
 
-def save_figure(path: Path, title: str, mean: Series, std: Series) -> None:
-    """Draw both errors beyond Monte Carlo's against the width, with the floor as dots."""
+def save_figure(path: Path, title: str, mean: Series, ratio: Series, floor: list[float]) -> None:
+    """Draw the mean's error beyond Monte Carlo's, and the ratio of standard deviations.
+
+    Args:
+        path: the picture.
+        title: its title.
+        mean: errors of the mean; None where it is not seen.
+        ratio: ratios of standard deviations, averaged over points.
+        floor: root mean square error of the mean of exact samples, at each width.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.0, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2)
     figure.suptitle(title, fontsize="medium")
-    _draw(axes[0], mean, "rms error of the mean, posterior sd")
-    _draw(axes[1], std, "rms of (sd ratio − 1)")
+    for axes, series in ((left, mean), (right, ratio)):
+        for shift, (part, points) in zip((1.0, 0.97, 1.03), series.items(), strict=False):
+            seen = [(w * shift, *one) for w, one in points if one is not None]
+            if seen:
+                place, value, bar = zip(*seen, strict=True)
+                axes.errorbar(place, value, bar, fmt="o-", color=COLOURS[part], label=part)
+    widths = [w for w, _ in next(iter(mean.values()))]
+    left.plot(widths, floor, "k:", label="Monte-Carlo floor")
+    left.set(xscale="log", yscale="log", xlabel="width")
+    left.set_ylabel("rms error of the mean beyond it, posterior sd")
+    right.axhspan(0.9, 1.1, color="0.92")
+    right.axhline(1.0, color="0.5", lw=0.8)
+    right.set(xscale="log", xlabel="width", ylabel="sd / posterior sd, average over points")
+    for axes in (left, right):
+        axes.legend(fontsize="small")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def _draw(axes: Axes, series: Series, label: str) -> None:
-    for part, points in series.items():
-        seen = [(w, e) for w, _, e in points if e.seen]
-        roots = [math.sqrt(e.square) for _, e in seen]
-        bars = [e.error / (2 * root) for (_, e), root in zip(seen, roots, strict=True)]
-        axes.errorbar([w for w, _ in seen], roots, bars, fmt="o-", color=COLOURS[part], label=part)
-    floors = next(iter(series.values()))
-    axes.plot([w for w, *_ in floors], [f for _, f, _ in floors], "k:", label="Monte-Carlo floor")
-    axes.set(xscale="log", yscale="log", xlabel="width", ylabel=label)
-    axes.legend(fontsize="small")

@@ -140,15 +140,15 @@ def digits() -> Problem:
 
 def sphere(n: int, dimension: int, seed: int) -> Tensor:
     """Return points on the unit sphere."""
-    draws = torch.tensor(np.random.default_rng(seed).standard_normal((n, dimension)))
-    return draws / draws.norm(dim=1, keepdim=True)
+    draws: Tensor = torch.tensor(np.random.default_rng(seed).standard_normal((n, dimension)))
+    return nn.functional.normalize(draws, dim=1)
 
 
 def stable_resnet() -> Problem:
     """Return a smooth function on the sphere for a ResNet of 50 blocks, scaled by 1/√50."""
     x = sphere(40, 3, 1)
     known = x[:15] + 0.02 * sphere(15, 3, 4)
-    points = torch.cat([known / known.norm(dim=1, keepdim=True), sphere(35, 3, 3)])
+    points = torch.cat([nn.functional.normalize(known, dim=1), sphere(35, 3, 3)])
     noise = torch.tensor(np.random.default_rng(2).standard_normal(40))
 
     def network(width: int) -> nn.Module:
@@ -167,7 +167,8 @@ def stable_resnet() -> Problem:
 
 def target(x: Tensor) -> Tensor:
     """Return the function on the sphere."""
-    return torch.sin(3 * x[:, 0]) + x[:, 1] * x[:, 2]
+    found: Tensor = torch.sin(3 * x[:, 0]) + x[:, 1] * x[:, 2]
+    return found
 
 
 PROBLEMS = {"toy": toy, "digits": digits, "resnet": stable_resnet}
