@@ -56,7 +56,7 @@ def _draw(kernel: int, n: int, seed: int, device: str) -> Tensor:
 
 
 @pytest.mark.parametrize("fit", range(len(FITS)))
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     kernel=st.integers(0, len(KERNELS) - 1),
     n=st.integers(1, 40),

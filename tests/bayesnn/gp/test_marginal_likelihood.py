@@ -46,12 +46,12 @@ def _data(kind: int, n: int, outputs: int, seed: int) -> tuple[Tensor, Tensor]:
     return x, torch.randn(n, outputs, dtype=torch.float64, generator=generator)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     kind=st.sampled_from([0, 1, 0, 1, 2]),
     kernel=st.sampled_from([nngp, ntk]),
     activation=st.sampled_from(ACTIVATIONS),
-    depth=st.integers(1, 3),
+    depth=st.integers(1, 2),
     bias_std=st.sampled_from([0.0, 0.3]),
     noise=st.floats(0.1, 1.0),
     n=st.integers(2, 7),

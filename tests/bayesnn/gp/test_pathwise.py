@@ -135,15 +135,15 @@ def test_finite_networks_give_approximate_draws(*, tangent: bool) -> None:
         in_features=2, out_features=1, width=64, depth=2, activation=Erf(), bias_std=0.3
     ).double()
     prior = (finite_ntk_prior if tangent else finite_nngp_prior)(network, chunk=8)
-    draws = prior(kernel, 200, 0)
+    draws = prior(kernel, 120, 0)
     error = covariance_error(draws, kernel, points)
     assert error.observed < 2 * error.of_exact_draws
     wrong = covariance_error(draws, other, points)
     assert wrong.observed > 3 * wrong.of_exact_draws
-    exact = covariance_error(JointDraws(kernel, 200, 0), kernel, points)
+    exact = covariance_error(JointDraws(kernel, 120, 0), kernel, points)
     assert 0.3 * exact.of_exact_draws < exact.observed < 2 * exact.of_exact_draws
     process = fit_gp(kernel, x, y, noise_std=0.3)
-    values = pathwise_samples(process, n_samples=150, prior=prior)(points)
+    values = pathwise_samples(process, n_samples=60, prior=prior)(points)
     posterior = process.posterior(points)
     assert posterior.covariance is not None
     _within_bounds(values, posterior.mean, posterior.covariance)
