@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,15 +12,10 @@ from torch import Tensor
 
 from bayesnn.gp import gp_posterior
 from bayesnn.kernels import ntk
+from bayesnn.predictive import Predictive
 from bayesnn.reference_file import Reference
 from bayesnn.seeds import seeded_generator
-from ensembles import (
-    EnsembleRegressor,
-    compare_members,
-    deep_ensemble,
-    ntkgp_param,
-    validate,
-)
+from ensembles import EnsembleRegressor, compare_members, validate
 from tests.ensembles.toy import NOISE, toy_data, toy_network
 
 POINTS = np.linspace(-6, 6, 25)[:, None]
@@ -68,10 +62,72 @@ def test_errors_of_exact_samples_are_what_the_report_says() -> None:
     assert ratios.std() == pytest.approx(parts[0].std_ratio_error, rel=0.2)
     errors = np.array([each.covariance_error for each in found])
     assert math.sqrt((errors**2).mean()) == pytest.approx(found[0].covariance_error_floor, rel=0.15)
-    first = found[0]
-    assert first.near is not None
-    assert first.far is not None
-    assert first.near.n_points + first.far.n_points == 25
+
+
+def test_near_and_far_points_are_told_apart_by_the_prior() -> None:
+    """Errors of either part are those of its points alone; the prior says which are which."""
+    reference = _reference()
+    samples, std = _samples(reference, 40, 0), reference.covariance.diagonal().sqrt()
+    is_near = std**2 < 0.02 * reference.prior_variance
+    assert 5 < int(is_near.sum()) < 20
+    moved = samples + torch.where(is_near, 10.0, 0.0) * std
+    before, after = (compare_members(values, reference) for values in (samples, moved))
+    assert after.curves.near == tuple(is_near.tolist())
+    assert after.near is not None
+    assert after.near.n_points == int(is_near.sum())
+    assert after.near.mean_error == pytest.approx(10, abs=1)
+    assert after.far == before.far
+    unsure = replace(reference, prior_variance=reference.covariance.diagonal())
+    assert compare_members(samples, unsure).near is None
+    sure = replace(reference, prior_variance=100 * reference.covariance.diagonal())
+    assert compare_members(samples, sure).far is None
+
+
+def test_a_posterior_is_as_good_as_a_file() -> None:
+    reference = _reference()
+    kernel, samples = ntk(toy_network(8)), _samples(reference, 40, 0)
+    points = reference.x_test
+    post = gp_posterior(kernel, reference.x, reference.y, points, noise_std=NOISE)
+    from_file = compare_members(samples, reference)
+    given = compare_members(samples, post, points, prior_variance=kernel.diagonal(points))
+    for part in ("all_points", "near", "far", "test", "covariance_error"):
+        assert getattr(given, part) == getattr(from_file, part), part
+    assert given.curves.x == from_file.curves.x == tuple(POINTS[:, 0].tolist())
+    assert from_file.curves.data is not None
+    assert given.curves.data is None
+    alone = compare_members(samples, post, points)
+    assert alone.near is alone.far is alone.curves.near is None
+    assert alone.test == given.test
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    reference = _reference()
+    samples, points = _samples(reference, 8, 0), reference.x_test
+    post = gp_posterior(ntk(toy_network(8)), reference.x, reference.y, points, noise_std=NOISE)
+    two = replace(reference, y=reference.y.expand(-1, 2), mean=reference.mean.expand(-1, 2))
+    certain = replace(reference, covariance=torch.zeros_like(reference.covariance))
+    bare = Predictive(mean=post.mean, epistemic_variance=post.epistemic_variance, noise_variance=0)
+    for values, given, where, said in (
+        (samples[:5], reference, None, "at least 6 members"),
+        (samples[:, :7], reference, None, "values at 25 points"),
+        (samples * torch.nan, reference, None, "members"),
+        (samples, reference, points, "x_test: expected None"),
+        (samples, post, None, "x_test: expected the points"),
+        (samples, post, points[:3], "x_test: expected 25 rows"),
+        (samples, bare, points, "covariance=True"),
+        (samples, two, None, "expected one output"),
+        (samples, certain, None, "variance is 0"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            compare_members(values, given, where)
+    with pytest.raises(ValueError, match="prior_variance: expected 25 rows"):
+        compare_members(samples, reference, prior_variance=[1.0])
+    one = EnsembleRegressor(toy_network(8), n_members=2, noise_std=1.0, random_state=0)
+    one.fit(reference.x.numpy(), reference.y[:, 0].numpy())
+    with pytest.raises(ValueError, match="at least 6 members"):
+        validate(one, reference)
+    with pytest.raises(ValueError, match="level"):
+        compare_members(samples, reference).accepts(0.0)
 
 
 def test_others_are_told_apart() -> None:
@@ -93,25 +149,3 @@ def test_others_are_told_apart() -> None:
     draws = torch.randn(60, 25, dtype=torch.float64, generator=seeded_generator(1))
     unperturbed = mean + draws @ (vectors * values.clamp(min=0.0).sqrt()).T
     assert not compare_members(unperturbed, reference).accepts()
-
-
-def test_trained_ensembles_are_compared(tmp_path: Path) -> None:
-    x, y = toy_data(5)
-    reference = _reference()
-    reports = {}
-    for method in (ntkgp_param(), deep_ensemble()):
-        model = EnsembleRegressor(
-            toy_network(128), method=method, n_members=24, noise_std=NOISE, random_state=0
-        )
-        reports[method.name] = validate(model.fit(x.astype(np.float32), y), reference)
-    ours, deep = reports["ntkgp_param"], reports["deep_ensemble"]
-    assert 0.7 < ours.all_points.std_ratio < 1.3
-    assert deep.all_points.std_ratio < 0.7 * ours.all_points.std_ratio
-    assert not deep.accepts()
-    table = str(ours)
-    assert "near data" in table
-    assert f"{ours.all_points.std_ratio:.3f}" in table
-    ours.save(tmp_path / "report.json")
-    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(ours.to_json())
-    with pytest.raises(ValueError, match="at least 6 members"):
-        validate(EnsembleRegressor(toy_network(8), n_members=2).fit(x, y), reference)
