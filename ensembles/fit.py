@@ -23,7 +23,7 @@ from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
 from ensembles.preparation import prepared
 from ensembles.progress import Callback, progress_bar
 from ensembles.trainers.adam import Adam
-from ensembles.trainers.gauss_newton import GaussNewton
+from ensembles.trainers.gauss_newton import SMALLEST_BLOCK, GaussNewton
 from ensembles.trainers.member_size import member_size
 from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, Trainer, TrainingProblem
@@ -130,7 +130,9 @@ def fit_members(
     def problem_of(numbers: range) -> TrainingProblem:
         problem = training_problem(
             network, x, y, method=method, numbers=numbers, loss=loss, seed=seed,
-            row_weight=row_weight, memory_budget=given_budget,
+            row_weight=row_weight,
+            # of few points at a time δ would round otherwise
+            memory_budget=None if given_budget is None else max(SMALLEST_BLOCK, given_budget),
         )  # fmt: skip
         return problem if start is None else started_from(problem, numbers, start)
 
