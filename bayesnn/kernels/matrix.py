@@ -53,7 +53,8 @@ def fill(
     Where x2 is x1, tiles below the diagonal are copies of those above.
     """
     symmetric = x2 is x1
-    with workers(plan.threads) as run:
+    one = max(len(x1), len(x2)) <= plan.tile
+    with workers(1 if one else plan.threads) as run:
         for rows in spans(len(x1), plan.block):
             left = _side(recursion, x1[rows], plan.tile, run)
             for columns in spans(len(x2), plan.block):

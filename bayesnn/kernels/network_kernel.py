@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesnn.checks import as_finite_tensor
+from bayesnn.kernels.compiled import compiled_or_eager
 from bayesnn.kernels.derivatives import wants_derivatives
 from bayesnn.kernels.matrix import Recursion, Variances, fill, whole
 from bayesnn.kernels.rules.inputs import (
@@ -34,6 +35,7 @@ from bayesnn.kernels.variances import Record, Replay
 from bayesnn.networks import FourierFeatures
 
 Read = Callable[[KernelState], Tensor]
+ThroughLayers = Callable[..., tuple[Tensor, ...]]  # of a tile, as `_through_layers`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class NetworkKernel:
         inputs: gives the covariances of the points themselves, and the names of its prior scales.
         pairs: whether a layer mixes positions, so that all pairs of them are followed.
         tangent: whether it is the NTK, and not the NNGP kernel.
+        through_layers: runs the layers on a tile; None for torch's operations one by one.
     """
 
     steps: tuple[Step, ...]
@@ -56,6 +59,7 @@ class NetworkKernel:
     inputs: tuple[InputRule, dict[str, str]] = field(default=(raw_inputs, {}))
     pairs: bool
     tangent: bool
+    through_layers: ThroughLayers | None = field(default=None, repr=False)
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """Return the kernel matrix.
@@ -71,7 +75,7 @@ class NetworkKernel:
         Raises:
             ValueError: NaN, infinities, or shapes that differ.
         """
-        return self._matrices(x1, x2, self._result)[0]
+        return self._matrices(x1, x2, _ntk if self.tangent else _nngp)[0]
 
     def with_nngp(self, x1: Tensor, x2: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the kernel and the NNGP kernel of the same points, in one go.
@@ -115,6 +119,18 @@ class NetworkKernel:
             )
         return replace(self, hyperparameters={**self.hyperparameters, **values})
 
+    def compiled(self) -> NetworkKernel:
+        """Return the kernel with its layers fused by torch.compile, for large matrices on a GPU.
+
+        All layers become one pass over a tile. The first call compiles, for seconds to minutes, as
+        does one with other prior scales. Calls that want derivatives run uncompiled, as does every
+        call where compilation fails, after one RuntimeWarning.
+
+        Returns:
+            The same function, to rounding.
+        """
+        return replace(self, through_layers=compiled_or_eager(_through_layers))
+
     def _inputs(self, x: Tensor, name: str) -> Tensor:
         points = as_finite_tensor(x, name, ndim=range(2, 5))
         for module in self.features:
@@ -129,12 +145,13 @@ class NetworkKernel:
                 f"x2: expected points of shape {tuple(first.shape[1:])} as in x1, got "
                 f"{tuple(second.shape[1:])}."
             )
+        scales = [each for each in self.hyperparameters.values() if isinstance(each, Tensor)]
+        eager = wants_derivatives(first, second, *scales)
         recursion = Recursion(
             variances=self._variances,
-            follow=partial(self._follow, reads),
+            follow=partial(self._follow, None if eager else self.through_layers, reads),
         )
-        scales = [each for each in self.hyperparameters.values() if isinstance(each, Tensor)]
-        if wants_derivatives(first, second, *scales):
+        if eager:
             return whole(recursion, first, second)
         # threads may not write to tensors of another thread's inference mode
         with torch.inference_mode(mode=False), torch.no_grad():
@@ -153,36 +170,32 @@ class NetworkKernel:
     def _variances(self, x: Tensor) -> Variances:
         """Return the points' variances after each step, if that is cheap; else of the inputs."""
         nngp, var1, var2 = self._products(x, x[:1])
-        if not self._knows_variances(x):
+        if not self._knows_variances(x.ndim - 2):
             return [var1]
         record = Record()
         self._run(x.ndim - 2, nngp=nngp, var1=var1, var2=var2, trail=record)
         return record.values
 
-    def _knows_variances(self, x: Tensor) -> bool:
+    def _knows_variances(self, n_positions: int) -> bool:
         # of all pairs of positions they would take as much room as a tile's covariances
-        return x.ndim == 2 or not self.pairs
+        return n_positions == 0 or not self.pairs
 
     def _follow(
         self,
+        through: ThroughLayers | None,
         reads: tuple[Read, ...],
         x1: Tensor,
         x2: Tensor,
         first: Variances,
         second: Variances,
     ) -> tuple[Tensor, ...]:
-        trail = Replay(first=first, second=second) if self._knows_variances(x1) else None
         nngp = self._products(x1, x2)[0]
-        state = self._run(x1.ndim - 2, nngp=nngp, var1=first[0], var2=second[0], trail=trail)
-        return tuple(read(state) for read in reads)
+        return (through or _through_layers)(self, reads, x1.ndim - 2, nngp, first, second)
 
     def _diagonal(self, x: Tensor) -> Tensor:
         var = self._products(x, x[:1])[1]
         state = self._run(x.ndim - 2, nngp=var.unsqueeze(1), var1=var, var2=var, matched=True)
-        return self._result(state).squeeze(1)
-
-    def _result(self, state: KernelState) -> Tensor:
-        return (_ntk if self.tangent else _nngp)(state)
+        return (_ntk if self.tangent else _nngp)(state).squeeze(1)
 
     def _run(
         self, n_positions: int, *, nngp: Tensor, var1: Tensor, var2: Tensor,
@@ -277,6 +290,20 @@ def _kernel(network: nn.Module, *, tangent: bool) -> NetworkKernel:
         pairs=any(mixes_positions(module) for module in network.modules()),
         tangent=tangent,
     )
+
+
+def _through_layers(
+    kernel: NetworkKernel,
+    reads: tuple[Read, ...],
+    n_positions: int,
+    nngp: Tensor,
+    first: Variances,
+    second: Variances,
+) -> tuple[Tensor, ...]:
+    known = kernel._knows_variances(n_positions)
+    trail = Replay(first=first, second=second) if known else None
+    state = kernel._run(n_positions, nngp=nngp, var1=first[0], var2=second[0], trail=trail)
+    return tuple(read(state) for read in reads)
 
 
 def _nngp(state: KernelState) -> Tensor:

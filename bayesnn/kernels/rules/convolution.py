@@ -89,7 +89,8 @@ def _sum_of_shifts(
 
 
 def _part(values: Tensor, dim: int, part: slice) -> Tensor:
-    return values[(..., part, *[slice(None)] * (-1 - dim))]
+    after: list[slice] = [slice(None)] * (-1 - dim)
+    return values[(Ellipsis, part, *after)]  # type: ignore[index]
 
 
 def _pair(value: int | tuple[int, int]) -> Pair:

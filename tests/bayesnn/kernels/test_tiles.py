@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -152,6 +155,40 @@ def test_forward_derivatives_and_transforms_do_not_leave_their_thread(
         tangent = torch.autograd.forward_ad.unpack_dual(total(dual)).tangent
     assert tangent is not None
     torch.testing.assert_close(tangent, expected, rtol=1e-7, atol=0)
+
+
+COMPILED = """
+import torch, warnings
+from bayesnn.kernels import ntk
+from bayesnn.networks import mlp
+warnings.simplefilter("error", RuntimeWarning)  # of a compilation that failed
+net = mlp(in_features=3, out_features=1, width=4, depth=1, activation=torch.nn.ReLU(), bias_std=0.3)
+kernel = ntk(net)
+fused = kernel.compiled()
+x = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+for given in ((x,), (x, x[:30] + 1)):
+    torch.testing.assert_close(fused(*given), kernel(*given), rtol=1e-7, atol=1e-7)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_layers_give_the_same_matrix() -> None:
+    """In a process of its own, without the checks of shapes, which do not compile."""
+    subprocess.run([sys.executable, "-c", COMPILED], check=True)
+
+
+def test_where_nothing_compiles_the_kernel_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_compiler(*_: object) -> Tensor:
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
+    kernel = ntk(_dense(Erf()))
+    fused = kernel.compiled()
+    x = _points(4, (3,))
+    with pytest.warns(RuntimeWarning, match="OSError: no compiler"):
+        assert torch.equal(fused(x), kernel(x))
+    assert torch.equal(fused(x), kernel(x))  # without a second warning
 
 
 class Shapes(nn.Module):
