@@ -24,6 +24,7 @@ from bayesnn.seeds import seeded_generator
 from tests.reference.resnet_kernels import residual_relu_kernels
 
 Scaling = Callable[[int, int], float]
+pytestmark = pytest.mark.usefixtures("as_users_run")  # shapes checked 400 layers deep take long
 SCALINGS: list[Scaling] = [uniform_scaling, decreasing_scaling, standard_scaling]
 
 
