@@ -32,7 +32,7 @@ from ensembles import (
     adam,
     one_hot_regression,
 )
-from ensembles.likelihoods.cross_entropy import cross_entropy_trainer
+from ensembles.likelihoods.cross_entropy import class_trainer
 
 Rows = tuple[NDArray[np.float32], NDArray[Any]]
 CLASSES = {"breast cancer": load_breast_cancer, "digits": load_digits, "wine": load_wine}
@@ -127,6 +127,15 @@ def choose_lengths(table: Table) -> list[str]:
             )
             for length in lengths
         ]  # fmt: skip
+        for setting, trainer in (("regression's", adam(batch_size=256)), ("default", None)):
+            measured(
+                table, f"one-hot regression, {setting} trainer", f"{name}, held out",
+                lambda trainer=trainer: EnsembleClassifier(
+                    n_members=MEMBERS, likelihood=one_hot_regression(), trainer=trainer,
+                    random_state=0,
+                ),
+                of_classes, pairs,
+            )  # fmt: skip
         chosen.append(f"{name}: {lengths[int(np.argmin(nll))]}")
     return chosen
 
@@ -155,7 +164,7 @@ def main() -> None:
     table = Table()
     lengths = choose_lengths(table)
     report_elsewhere(table)
-    small, large = cross_entropy_trainer(400), cross_entropy_trainer(1000)
+    small, large = class_trainer(400), class_trainer(1000)
     report = Report(
         name="likelihood_defaults",
         title="Classes: how training was chosen, and what it gives",

@@ -26,8 +26,7 @@ from ensembles.inputs import (
     training_device,
     whole_seed,
 )
-from ensembles.likelihoods.cross_entropy import cross_entropy_trainer
-from ensembles.losses import CrossEntropy, Loss
+from ensembles.losses import Loss
 from ensembles.methods.ntkgp_param import ntkgp_param
 from ensembles.methods.protocol import Method, Params, Shift
 from ensembles.prediction import EnsembleFunction
@@ -224,7 +223,7 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
         """Draw and train the members, and keep what prediction needs."""
         fit = partial(
             fit_members, self.network_, inputs, targets, method=self.method_,
-            trainer=self._trainer(loss, len(inputs)), n_members=self.n_members, loss=loss,
+            trainer=self._trainer(loss, inputs), n_members=self.n_members, loss=loss,
             seed=data.seed, row_weight=data.row_weight, callback=callback, checkpoint=checkpoint,
             memory_budget=self.memory_budget, verbose=self.verbose,
         )  # fmt: skip
@@ -244,10 +243,8 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
         self.converged_ = fitted.converged
         self.n_iter_ = fitted.n_steps
 
-    def _trainer(self, loss: Loss, n_points: int) -> Trainer | None:
-        """Return the user's trainer, or one for classes; None: by loss and size of the data."""
-        if self.trainer is None and isinstance(loss, CrossEntropy):
-            return cross_entropy_trainer(n_points)
+    def _trainer(self, loss: Loss, inputs: Tensor) -> Trainer | None:  # noqa: ARG002
+        """Return the user's trainer; None: by loss and size of the data."""
         return self.trainer
 
     def _member_chunks(self, X: Any) -> Iterator[Tensor]:

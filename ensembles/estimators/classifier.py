@@ -16,14 +16,15 @@ from bayesnn.class_probabilities import ClassProbabilities
 from ensembles.class_posterior import class_posterior
 from ensembles.default_network import default_network
 from ensembles.estimators.base import EnsembleBase
-from ensembles.fit import fit_members
+from ensembles.fit import default_trainer, fit_members
 from ensembles.inputs import check_kind
-from ensembles.likelihoods.cross_entropy import cross_entropy
+from ensembles.likelihoods.cross_entropy import class_trainer, cross_entropy
 from ensembles.likelihoods.one_hot_regression import one_hot_regression
 from ensembles.likelihoods.protocol import ClassLikelihood
 from ensembles.prediction import EnsembleFunction
 from ensembles.standardizer import fit_standardizer, identity_standardizer
 from ensembles.temperature import fit_temperature, held_out_rows
+from ensembles.trainers.adam import Adam
 
 if TYPE_CHECKING:
     import os
@@ -299,6 +300,13 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         temperature = self.temperature_
         return self._exported(lambda values: ((values / temperature).softmax(-1).mean(0),), path)
 
+    def _trainer(self, loss: Loss, inputs: Tensor) -> Trainer | None:
+        """Return the user's trainer, or one for classes; None: Gauss–Newton for few rows."""
+        if self.trainer is not None:
+            return self.trainer
+        default = default_trainer(len(inputs), len(self.classes_), loss)
+        return class_trainer(len(inputs)) if isinstance(default, Adam) else default
+
     def _codes(self, y: NDArray[Any]) -> Tensor:
         """Return the number of each row's class, once the labels are kept."""
         check_classification_targets(y)
@@ -324,7 +332,7 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         kept, weight = ~held_out, data.row_weight
         fitted = fit_members(
             self.network_, inputs[kept], self.likelihood_.targets(one_hot[kept]),
-            method=self.method_, trainer=self._trainer(loss, int(kept.sum())),
+            method=self.method_, trainer=self._trainer(loss, inputs[kept]),
             n_members=min(self.n_members, TEMPERATURE_MEMBERS), loss=loss, seed=data.seed,
             row_weight=None if weight is None else weight[kept], memory_budget=self.memory_budget,
         )  # fmt: skip

@@ -27,6 +27,7 @@ from ensembles import (
     one_hot_regression,
     randomised_prior,
 )
+from ensembles.losses import CrossEntropy, SquaredError
 
 QUICK = adam(steps=40, batch_size=64)
 each_likelihood = pytest.mark.parametrize(
@@ -198,6 +199,18 @@ def test_images_go_to_a_network_that_takes_them() -> None:
             model.predict(x[:, :, :2])
     with pytest.raises(ValueError, match=r"dim 4|expected <= 2"):
         EnsembleClassifier().fit(x, y)
+
+
+def test_classes_have_shorter_trainings_than_regression() -> None:
+    """One-hot regression too, where there are too many rows for Gauss–Newton."""
+    squares = SquaredError(noise_std=torch.ones(2))
+    model = EnsembleClassifier()
+    model.classes_ = np.arange(2)
+    for loss in (squares, CrossEntropy()):
+        assert model._trainer(loss, torch.zeros(500, 3)) == adam(steps=200, batch_size=64)
+        assert model._trainer(loss, torch.zeros(1000, 3)) == adam(steps=1000, batch_size=128)
+    assert model._trainer(squares, torch.zeros(256, 3)) == gauss_newton()
+    assert EnsembleClassifier(trainer=QUICK)._trainer(squares, torch.zeros(9, 3)) is QUICK
 
 
 def test_gauss_newton_takes_one_hot_regression_only() -> None:
