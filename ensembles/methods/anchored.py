@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from bayesnn.networks import draw_initial_params
+from ensembles.methods.plain_value import PlainValue
 from ensembles.methods.protocol import MemberDraw, Params, Shift
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anchored:
+class Anchored(PlainValue):
     """δ = 0, regulariser ‖θ − θ₀‖²_Λ, perturbed targets; build it with `anchored()`."""
 
     name: ClassVar[str] = "anchored"
@@ -31,15 +31,6 @@ class Anchored:
 
     def shift(self, network: nn.Module, shift: Shift, x: Tensor) -> None:
         """Return None: there is no fixed function."""
-
-    def value(self, network: nn.Module, params: Params, shift: Shift, x: Tensor) -> Tensor:  # noqa: ARG002
-        """Return f(x, θ)."""
-        result: Tensor = functional_call(network, params, (x,))
-        return result
-
-    def linearised_at(self, params: Params, shift: Shift) -> Params:  # noqa: ARG002
-        """Return θ."""
-        return params
 
 
 def anchored() -> Anchored:

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from bayesnn.networks import draw_initial_params
+from ensembles.methods.plain_value import PlainValue
 from ensembles.methods.protocol import MemberDraw, Params, Shift
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepEnsemble:
+class DeepEnsemble(PlainValue):
     """δ = 0, no regulariser, targets unperturbed; build it with `deep_ensemble()`."""
 
     name: ClassVar[str] = "deep_ensemble"
@@ -30,15 +30,6 @@ class DeepEnsemble:
 
     def shift(self, network: nn.Module, shift: Shift, x: Tensor) -> None:
         """Return None: there is no fixed function."""
-
-    def value(self, network: nn.Module, params: Params, shift: Shift, x: Tensor) -> Tensor:  # noqa: ARG002
-        """Return f(x, θ)."""
-        result: Tensor = functional_call(network, params, (x,))
-        return result
-
-    def linearised_at(self, params: Params, shift: Shift) -> Params:  # noqa: ARG002
-        """Return θ."""
-        return params
 
 
 def deep_ensemble() -> DeepEnsemble:

@@ -8,20 +8,19 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from bayesnn.networks import (
     draw_centred_params,
     draw_initial_params,
-    prior_mean,
     readout_names,
 )
 from ensembles.methods.jacobian_product import jacobian_product
+from ensembles.methods.plain_value import PlainValue, mean_like
 from ensembles.methods.protocol import MemberDraw, Params, Shift
 
 
 @dataclass(frozen=True, kw_only=True)
-class NTKGPFn:
+class NTKGPFn(PlainValue):
     """δ(x) = J(x, θ₀)·θ*, regulariser ‖θ‖²_Λ, perturbed targets; see `ntkgp_fn()`."""
 
     name: ClassVar[str] = "ntkgp_fn"
@@ -41,21 +40,12 @@ class NTKGPFn:
         return MemberDraw(start=initial, shift={"initial": initial, "direction": direction})
 
     def center(self, network: nn.Module, start: Params) -> Params:
-        """Return the prior's mean, which is 0 but for parameters that start at a constant."""
-        return {name: value.expand_as(start[name]) for name, value in prior_mean(network).items()}
+        """Return the prior's mean."""
+        return mean_like(network, start)
 
     def shift(self, network: nn.Module, shift: Shift, x: Tensor) -> Tensor:
         """Return J(x, θ₀)·θ*."""
         return jacobian_product(network, shift["initial"], shift["direction"], x)
-
-    def value(self, network: nn.Module, params: Params, shift: Shift, x: Tensor) -> Tensor:  # noqa: ARG002
-        """Return f(x, θ)."""
-        result: Tensor = functional_call(network, params, (x,))
-        return result
-
-    def linearised_at(self, params: Params, shift: Shift) -> Params:  # noqa: ARG002
-        """Return θ."""
-        return params
 
 
 def ntkgp_fn() -> NTKGPFn:

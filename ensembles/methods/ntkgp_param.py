@@ -7,15 +7,15 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from bayesnn.networks import draw_centred_params, draw_initial_params, readout_names
 from ensembles.methods.jacobian_product import jacobian_product
+from ensembles.methods.plain_value import PlainValue
 from ensembles.methods.protocol import MemberDraw, Params, Shift
 
 
 @dataclass(frozen=True, kw_only=True)
-class NTKGPParam:
+class NTKGPParam(PlainValue):
     """δ(x) = J(x, θ₀)·θ*, regulariser ‖θ − θ₀‖²_Λ, perturbed targets; see `ntkgp_param()`."""
 
     name: ClassVar[str] = "ntkgp_param"
@@ -37,15 +37,6 @@ class NTKGPParam:
     def shift(self, network: nn.Module, shift: Shift, x: Tensor) -> Tensor:
         """Return J(x, θ₀)·θ* by one Jacobian-vector product; no Jacobian is formed."""
         return jacobian_product(network, shift["initial"], shift["direction"], x)
-
-    def value(self, network: nn.Module, params: Params, shift: Shift, x: Tensor) -> Tensor:  # noqa: ARG002
-        """Return f(x, θ)."""
-        result: Tensor = functional_call(network, params, (x,))
-        return result
-
-    def linearised_at(self, params: Params, shift: Shift) -> Params:  # noqa: ARG002
-        """Return θ."""
-        return params
 
 
 def ntkgp_param() -> NTKGPParam:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bayesnn.networks import draw_initial_params, prior_mean
+from bayesnn.networks import draw_initial_params
+from ensembles.methods.plain_value import PlainValue, mean_like
 from ensembles.methods.protocol import MemberDraw, Params, Shift
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomisedPrior:
+class RandomisedPrior(PlainValue):
     """δ(x) = f(x, θ*), regulariser ‖θ‖²_Λ, perturbed targets; see `randomised_prior()`."""
 
     name: ClassVar[str] = "randomised_prior"
@@ -29,22 +30,13 @@ class RandomisedPrior:
         return MemberDraw(start=initial, shift={"fixed": fixed})
 
     def center(self, network: nn.Module, start: Params) -> Params:
-        """Return the prior's mean, which is 0 but for parameters that start at a constant."""
-        return {name: value.expand_as(start[name]) for name, value in prior_mean(network).items()}
+        """Return the prior's mean."""
+        return mean_like(network, start)
 
     def shift(self, network: nn.Module, shift: Shift, x: Tensor) -> Tensor:
         """Return f(x, θ*)."""
         result: Tensor = functional_call(network, shift["fixed"], (x,))
         return result
-
-    def value(self, network: nn.Module, params: Params, shift: Shift, x: Tensor) -> Tensor:  # noqa: ARG002
-        """Return f(x, θ)."""
-        result: Tensor = functional_call(network, params, (x,))
-        return result
-
-    def linearised_at(self, params: Params, shift: Shift) -> Params:  # noqa: ARG002
-        """Return θ."""
-        return params
 
 
 def randomised_prior() -> RandomisedPrior:
