@@ -28,7 +28,7 @@ from ensembles.trainers.member_size import member_size
 from ensembles.trainers.monitor import Monitor
 from ensembles.trainers.problem import Trained, Trainer, TrainingProblem
 
-CPU_BUDGET = 2**26  # stacked members that fit the cache train several times faster
+CPU_BUDGET = 2**28  # so many small members share the cost of an operation
 CPU_ALONE = 2**24  # bytes of a member that fills the cache by itself, and gains from no others
 DEVICE_BUDGET = 2**33
 SECOND_ORDER_ROWS = 512  # points times outputs up to which the second-order trainer is used

@@ -85,8 +85,8 @@ def adam(
             by default all steps are taken on all rows.
         execution: how a step is run: compiled, in lower precision; see `Execution`.
         memory_budget: bytes that the members trained at once may take; more members than fit are
-            trained in chunks. By default 64 MiB on a CPU, where what fits the cache trains faster,
-            and 8 GiB elsewhere.
+            trained in chunks. By default 256 MiB on a CPU, where members too large for its cache
+            are trained alone, and 8 GiB elsewhere.
 
     Returns:
         The trainer, for `EnsembleRegressor(trainer=...)`.

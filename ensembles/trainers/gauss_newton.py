@@ -92,8 +92,8 @@ def gauss_newton(
         tolerance: a member is done when a step lowers its loss by less than this part.
         initial_damping: λ at the start, relative to the mean diagonal of the member's kernel.
         memory_budget: bytes that the members trained at once may take; more members than fit are
-            trained in chunks. By default 64 MiB on a CPU, where what fits the cache trains
-            faster, and 8 GiB elsewhere.
+            trained in chunks. By default 256 MiB on a CPU, where members too large for its cache
+            are trained alone, and 8 GiB elsewhere.
 
     Returns:
         The trainer, for `EnsembleRegressor(trainer=...)`.
