@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from types import FunctionType
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ def compiled_or_eager(function: Callable[P, T]) -> Callable[P, T]:
     Args:
         function: of tensors and what holds them, the same for all sizes of the tensors.
     """
-    fused: Callable[P, T] = torch.compile(function, fullgraph=True, dynamic=True)
+    fused: Callable[P, T] = torch.compile(_copied(function), fullgraph=True, dynamic=True)
     failed = False
 
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -38,3 +39,17 @@ def compiled_or_eager(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **kwargs)
 
     return run
+
+
+def _copied(function: Callable[P, T]) -> Callable[P, T]:
+    """Return the function with code of its own: the compiler allows eight variants of each code."""
+    assert isinstance(function, FunctionType)
+    copy = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy

@@ -53,7 +53,9 @@ def tiling(device: torch.device, positions: int, *, pairs: bool) -> Tiling:
     values = positions**2 if pairs else positions
     budget = _GPU_TILE if gpu else _PAIRS_TILE if pairs else _CPU_TILE
     tile = max(1, math.isqrt(budget // values))
-    block = max(tile, min(_BLOCK, _BLOCK_VALUES // positions))
+    # a GPU waits for every launch, and variances of a block are launched once
+    most = _BLOCK_VALUES if gpu else _BLOCK
+    block = max(tile, min(most, _BLOCK_VALUES // positions))
     return Tiling(block=block, tile=tile, threads=1 if gpu else torch.get_num_threads())
 
 
