@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[2] / "docs" / "tutorials" / "exact_posterior.py"
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Any:
     figure = tmp_path_factory.mktemp("tutorial") / "figure.png"
     main = runpy.run_path(str(SCRIPT))["main"]
-    found = main(["--width", "128", "--members", "20", "--figure", str(figure)])
+    found = main(["--width", "256", "--members", "12", "--figure", str(figure)])
     assert figure.read_bytes().startswith(b"\x89PNG")
     return found
 

@@ -89,7 +89,7 @@ def test_new_members_leave_the_old_ones_bit_for_bit(method: Method) -> None:
 
 
 def test_a_fit_without_a_seed_keeps_its_draws() -> None:
-    model = regressor(random_state=None).fit(X, Y)
+    model = regressor(random_state=None, trainer=adam(steps=5)).fit(X, Y)
     seed = model.seed_
     shift = {k: v.clone() for k, v in model.shift_params_["direction"].items()}
     model.fit(X, Y)
