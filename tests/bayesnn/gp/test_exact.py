@@ -32,6 +32,13 @@ def _data(device: str, n_outputs: int | None = None) -> tuple[Tensor, Tensor, Te
     return x.to(device), y.to(device), points.to(device)
 
 
+def test_the_marginal_likelihood_of_outputs_is_that_of_each_added() -> None:
+    x, y, _ = _data("cpu", 3)
+    whole = fit_gp(rbf, x, y, noise_std=0.3).log_marginal_likelihood()
+    each = [fit_gp(rbf, x, column, noise_std=0.3).log_marginal_likelihood() for column in y.T]
+    torch.testing.assert_close(whole, torch.stack(each).sum())
+
+
 @pytest.mark.parametrize("n_outputs", [None, 1, 3])
 def test_the_posterior_equals_the_naive_formula(n_outputs: int | None, device: str) -> None:
     x, y, points = _data(device, n_outputs)

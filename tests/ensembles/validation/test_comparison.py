@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from bayesnn.gp import gp_posterior
 from bayesnn.kernels import ntk
@@ -16,6 +17,7 @@ from bayesnn.predictive import Predictive
 from bayesnn.reference_file import Reference
 from bayesnn.seeds import seeded_generator
 from ensembles import EnsembleRegressor, compare_members, validate
+from ensembles.validation.gaussian_test import _statistics
 from tests.ensembles.toy import NOISE, toy_data, toy_network
 
 POINTS = np.linspace(-6, 6, 25)[:, None]
@@ -39,6 +41,18 @@ def _samples(reference: Reference, n: int, seed: int) -> Tensor:
     half = vectors * values.clamp(min=0.0).sqrt()
     draws = torch.randn(n, len(values), dtype=torch.float64, generator=seeded_generator(seed))
     return reference.mean.squeeze(1) + draws @ half.T
+
+
+def test_the_statistic_is_the_likelihood_ratio() -> None:
+    """Both parts add up to 2·(log density under the fitted Gaussian − under N(0, I))."""
+    white = 1.3 * torch.randn(15, 3, dtype=torch.float64, generator=seeded_generator(2)) + 0.2
+    mean = white.mean(0)
+    fitted = MultivariateNormal(mean, (white - mean).T @ (white - mean) / 15)
+    standard = MultivariateNormal(torch.zeros_like(mean), torch.eye(3, dtype=torch.float64))
+    ratio = 2 * (fitted.log_prob(white) - standard.log_prob(white)).sum()
+    parts = _statistics(white.unsqueeze(0))[0]
+    torch.testing.assert_close(parts.sum(), ratio)
+    torch.testing.assert_close(parts[0], 15 * mean.square().sum())
 
 
 def test_false_alarms_come_at_the_stated_rate() -> None:
