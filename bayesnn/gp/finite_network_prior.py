@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
+from bayesnn.checks import check_count
 from bayesnn.gp.prior_draws import Prior, PriorDraws
 from bayesnn.gp.regression import Kernel
 from bayesnn.networks import draw_centred_params, draw_initial_params, with_prior
@@ -26,11 +27,23 @@ def finite_nngp_prior(network: nn.Module, *, chunk: int = CHUNK) -> Prior:
     O(1/width); `bayesnn.gp.prior_draws.covariance_error` measures it.
 
     Args:
-        network: the network at the width that is wanted; its own parameters are not used.
+        network: the network at the width that is wanted; its own parameters are not used, and of
+            several outputs, which are alike, the first is drawn.
         chunk: points that go through it at a time.
 
     Returns:
         What `pathwise_samples` takes as `prior`.
+
+    Raises:
+        ValueError: a parameter without a prior, or a chunk below 1.
+
+    Example:
+        >>> from bayesnn.kernels import nngp
+        >>> from bayesnn.networks import Erf, mlp
+        >>> net = mlp(in_features=2, out_features=1, width=64, depth=1, activation=Erf())
+        >>> functions = finite_nngp_prior(net)(nngp(net), 5, 0)  # five draws, seed 0
+        >>> functions(torch.eye(2, dtype=torch.float64)).shape
+        torch.Size([5, 2])
     """
     return _prior(network, _value, chunk)
 
@@ -42,11 +55,23 @@ def finite_ntk_prior(network: nn.Module, *, chunk: int = CHUNK) -> Prior:
     to O(1/width) in the mean over θ₀.
 
     Args:
-        network: the network at the width that is wanted; its own parameters are not used.
+        network: the network at the width that is wanted; its own parameters are not used, and of
+            several outputs, which are alike, the first is drawn.
         chunk: points that go through it at a time.
 
     Returns:
         What `pathwise_samples` takes as `prior`.
+
+    Raises:
+        ValueError: a parameter without a prior, or a chunk below 1.
+
+    Example:
+        >>> from bayesnn.kernels import ntk
+        >>> from bayesnn.networks import Erf, mlp
+        >>> net = mlp(in_features=2, out_features=1, width=64, depth=1, activation=Erf())
+        >>> functions = finite_ntk_prior(net)(ntk(net), 5, 0)  # five draws, seed 0
+        >>> functions(torch.eye(2, dtype=torch.float64)).shape
+        torch.Size([5, 2])
     """
     return _prior(network, _tangent, chunk)
 
@@ -63,6 +88,7 @@ def _tangent(network: nn.Module, params: Params, direction: Params, x: Tensor) -
 
 def _prior(network: nn.Module, draw: Draw, chunk: int) -> Prior:
     network = with_prior(network)
+    check_count(chunk, "chunk")
 
     def prior(_: Kernel, n_draws: int, seed: int) -> PriorDraws:
         def draws(x: Tensor) -> Tensor:

@@ -54,7 +54,18 @@ class MarginalLikelihoodFit:
 
 
 def by_kind(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return one group for all scales of one kind: all weight_std together, all bias_std."""
+    """Return one group for all scales of one kind: all weight_std together, all bias_std.
+
+    Args:
+        names: of the kernel's prior scales, as in `NetworkKernel.hyperparameters`.
+
+    Returns:
+        The groups; the scales of one share a factor.
+
+    Example:
+        >>> by_kind(["0.weight_std", "0.bias_std", "2.weight_std"])
+        [('0.weight_std', '2.weight_std'), ('0.bias_std',)]
+    """
     kinds: dict[str, list[str]] = {}
     for name in names:
         kinds.setdefault(name.rpartition(".")[2], []).append(name)
@@ -62,7 +73,18 @@ def by_kind(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def one_by_one(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return a group of its own for each layer's scale."""
+    """Return a group of its own for each layer's scale.
+
+    Args:
+        names: of the kernel's prior scales, as in `NetworkKernel.hyperparameters`.
+
+    Returns:
+        The groups; the scales of one share a factor.
+
+    Example:
+        >>> one_by_one(["0.weight_std", "0.bias_std"])
+        [('0.weight_std',), ('0.bias_std',)]
+    """
     return [(name,) for name in names]
 
 
