@@ -221,3 +221,22 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     x, y, points = _data(100)
     one, two = (fit_gp_iterative(NTK, x, y, noise_std=0.1, seed=4) for _ in range(2))
     assert torch.equal(one.posterior(points).mean, two.posterior(points).mean)
+
+
+def test_columns_that_are_explained_are_not_chosen_again() -> None:
+    """Three points, one of them 200 times: three columns are all that K has."""
+    distinct = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    x = torch.cat((distinct, distinct[:1].expand(199, 1)))
+    columns: list[int] = []
+
+    def kernel(x1: Tensor, x2: Tensor | None = None) -> Tensor:
+        other = x1 if x2 is None else x2
+        columns.append(len(other))
+        return torch.exp(-0.5 * torch.cdist(x1, other) ** 2)
+
+    factor = randomly_pivoted_cholesky(
+        kernel, x, torch.ones(len(x), dtype=torch.float64), rank=8, enough=1e-9,
+        generator=seeded_generator(0),
+    )  # fmt: skip
+    assert columns == [1, 1, 1]
+    torch.testing.assert_close(factor @ factor.T, kernel(x))
