@@ -14,7 +14,8 @@ from ct.data.images import ImageStack, read_image, read_start
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.scan_options import ScanOptions
 from ct.data.sinogram_file import plain
-from ct.geometry import ImageGrid, Scan, geometry_from_json
+from ct.geometry import ImageGrid, Scan
+from ct.geometry_json import geometry_from_json
 
 
 def describe_file(

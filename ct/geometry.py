@@ -1,8 +1,7 @@
-"""Where the pixels and the rays are: pure data, and its form in files."""
+"""Where the pixels and the rays are: pure data."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from bayesnn.checks import as_finite_tensor, check_count, check_positive
 
-_FORMAT_VERSION = 1
 _LARGEST_ANGLE = 4 * math.pi  # two turns; whoever writes degrees passes it at once
 
 
@@ -26,9 +24,11 @@ class ImageGrid:
     Attributes:
         shape: numbers of rows and columns.
         pixel_size: side of a pixel in mm.
+        slice_spacing: distance between the centres of two slices of a stack in mm; None becomes
+            the pixel size.
 
     Raises:
-        ValueError: the shape is not two whole numbers above zero, or the size not above zero.
+        ValueError: the shape is not two whole numbers above zero, or a size not above zero.
 
     Example:
         >>> grid = ImageGrid(shape=(2, 3), pixel_size=0.5)
@@ -38,8 +38,11 @@ class ImageGrid:
 
     shape: tuple[int, int]
     pixel_size: float
+    slice_spacing: float
 
-    def __init__(self, shape: Sequence[int], pixel_size: float = 1.0) -> None:
+    def __init__(
+        self, shape: Sequence[int], pixel_size: float = 1.0, slice_spacing: float | None = None
+    ) -> None:
         try:
             rows, columns = shape
         except (TypeError, ValueError) as error:
@@ -48,7 +51,15 @@ class ImageGrid:
             ) from error
         checked = (check_count(rows, "shape: rows"), check_count(columns, "shape: columns"))
         object.__setattr__(self, "shape", checked)
-        object.__setattr__(self, "pixel_size", check_positive(pixel_size, "pixel_size"))
+        size = check_positive(pixel_size, "pixel_size")
+        spacing = size if slice_spacing is None else check_positive(slice_spacing, "slice_spacing")
+        object.__setattr__(self, "pixel_size", size)
+        object.__setattr__(self, "slice_spacing", spacing)
+
+    @property
+    def radius(self) -> float:
+        """Distance from the origin to the image's corners in mm."""
+        return math.hypot(*self.shape) * self.pixel_size / 2
 
     @property
     def x_positions(self) -> Float64[Tensor, " columns"]:
@@ -59,6 +70,29 @@ class ImageGrid:
     def y_positions(self) -> Float64[Tensor, " rows"]:
         """The y of each row's pixel centres in mm, falling with the index: row 0 is the top."""
         return _centred(self.shape[0]).flip(0) * self.pixel_size
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rays:
+    """Straight lines in the plane, one a bin of every view.
+
+    Attributes:
+        point: a point of each ray in mm, (x, y).
+        direction: unit vector along each ray, from the source to the detector.
+    """
+
+    point: Float64[Tensor, "views detectors 2"]
+    direction: Float64[Tensor, "views detectors 2"]
+
+    @property
+    def distance(self) -> Float64[Tensor, "views detectors"]:
+        """How far the origin lies to the left of each ray in mm; s of a parallel beam.
+
+        A ray that runs up (+y) at x = s has the origin on its left at distance s.
+        """
+        x, y = self.point.unbind(-1)
+        along_x, along_y = self.direction.unbind(-1)
+        return x * along_y - y * along_x
 
 
 @dataclass(frozen=True, init=False)
@@ -97,21 +131,7 @@ class ParallelBeam:
         detector_spacing: float = 1.0,
         center: float | None = None,
     ) -> None:
-        radians = as_finite_tensor(angles, "angles", ndim=(1,), dtype=torch.float64)
-        largest = float(radians.abs().max())
-        if largest > _LARGEST_ANGLE:
-            raise ValueError(
-                f"angles: expected radians within ±4π, got {largest:g}; convert degrees with "
-                "numpy.deg2rad, and reduce angles of several turns modulo 2π."
-            )
-        n_bins = check_count(n_detectors, "n_detectors")
-        middle = (n_bins - 1) / 2 if center is None else _finite(center, "center")
-        # tuples and plain numbers, so that scans are hashable and their repr is code
-        object.__setattr__(self, "angles", tuple(radians.tolist()))
-        object.__setattr__(self, "n_detectors", n_bins)
-        spacing = check_positive(detector_spacing, "detector_spacing")
-        object.__setattr__(self, "detector_spacing", spacing)
-        object.__setattr__(self, "center", middle)
+        _set_views_and_bins(self, angles, n_detectors, detector_spacing, center)
 
     @property
     def n_views(self) -> int:
@@ -121,81 +141,215 @@ class ParallelBeam:
     @property
     def detector_positions(self) -> Float64[Tensor, " detectors"]:
         """The coordinate s of each bin's centre in mm."""
-        index = torch.arange(self.n_detectors, dtype=torch.float64)
-        return (index - self.center) * self.detector_spacing
+        return _bin_positions(self.n_detectors, self.detector_spacing, self.center)
+
+    @property
+    def rays(self) -> Rays:
+        """Where each ray runs: through s_k (cos θ, sin θ), along (−sin θ, cos θ)."""
+        across, along = _axes(self.angles)
+        point = self.detector_positions[None, :, None] * across[:, None, :]
+        return Rays(point=point, direction=along[:, None, :].expand_as(point))
 
 
-Scan: TypeAlias = ParallelBeam
-"""Any scan geometry; one more kind is one more dataclass here and one more entry in `_KINDS`."""
+@dataclass(frozen=True, init=False)
+class FanBeam:
+    """Rays from one source to a row of bins, flat or curved; ASTRA's `fanflat` where it is flat.
 
-_KINDS: dict[str, type[Scan]] = {"parallel-beam": ParallelBeam}
+    In the view at angle θ, with u = (cos θ, sin θ) and v = (−sin θ, cos θ), the source stands at
+    source_offset·u − source_origin·v. The perpendicular from it onto the detector runs along v and
+    meets the detector, source_detector away, at index `center`. With t_k = (k − center) ·
+    detector_spacing, the ray to bin k runs along v + (t_k/source_detector) u to a flat detector,
+    and along v cos γ_k + u sin γ_k, γ_k = t_k/source_detector, to one curved around the source.
+
+    Attributes:
+        angles: one a view, in radians, counter-clockwise; any sequence, kept as a tuple.
+        n_detectors: detector bins in a view.
+        source_origin: distance from the source to the axis of rotation in mm.
+        source_detector: distance from the source to the detector in mm.
+        detector_spacing: distance between the centres of two bins in mm, along the detector (along
+            its arc where it is curved).
+        center: detector index, whole or not, at the foot of the source's perpendicular; None
+            becomes (n_detectors − 1)/2.
+        source_offset: how far source and detector stand to the side, along u, in mm: the distance
+            by which the perpendicular misses the axis of rotation.
+        curved: whether the detector is an arc around the source.
+
+    Raises:
+        ValueError: angles, bins or spacings that `ParallelBeam` refuses, distances not above zero,
+            a detector nearer than the axis, an arc of half a turn or more, an offset not finite.
+
+    Example:
+        >>> scan = FanBeam(
+        ...     [0.0, 1.5], n_detectors=3, source_origin=50.0, source_detector=100.0
+        ... )
+        >>> scan.magnification, scan.center, scan.detector_positions.tolist()
+        (2.0, 1.0, [-1.0, 0.0, 1.0])
+    """
+
+    angles: tuple[float, ...]
+    n_detectors: int
+    source_origin: float
+    source_detector: float
+    detector_spacing: float
+    center: float
+    source_offset: float
+    curved: bool
+
+    def __init__(
+        self,
+        angles: Sequence[float] | NDArray[Any] | Tensor,
+        n_detectors: int,
+        source_origin: float,
+        source_detector: float,
+        detector_spacing: float = 1.0,
+        center: float | None = None,
+        source_offset: float = 0.0,
+        curved: bool = False,
+    ) -> None:
+        near = check_positive(source_origin, "source_origin")
+        far = check_positive(source_detector, "source_detector")
+        if far < near:
+            raise ValueError(
+                f"source_detector: expected at least source_origin ({near:g} mm), got {far:g} mm; "
+                "give the distance from the source to the detector, not from the axis."
+            )
+        object.__setattr__(self, "source_origin", near)
+        object.__setattr__(self, "source_detector", far)
+        _set_views_and_bins(self, angles, n_detectors, detector_spacing, center)
+        object.__setattr__(self, "source_offset", _finite(source_offset, "source_offset"))
+        if not isinstance(curved, bool):
+            raise ValueError(f"curved: expected True or False, got {curved!r}.")
+        object.__setattr__(self, "curved", curved)
+        widest = float(self.detector_positions.abs().max()) / far
+        if curved and widest >= math.pi / 2:
+            raise ValueError(
+                f"curved: expected rays within a quarter turn of the perpendicular, got "
+                f"{math.degrees(widest):g}°; check detector_spacing and source_detector."
+            )
+
+    @property
+    def n_views(self) -> int:
+        """How many angles there are."""
+        return len(self.angles)
+
+    @property
+    def magnification(self) -> float:
+        """How much larger the shadow of an object at the axis is than the object."""
+        return self.source_detector / self.source_origin
+
+    @property
+    def detector_positions(self) -> Float64[Tensor, " detectors"]:
+        """The coordinate t of each bin's centre in mm, along the detector."""
+        return _bin_positions(self.n_detectors, self.detector_spacing, self.center)
+
+    @property
+    def rays(self) -> Rays:
+        """Where each ray runs: through the source, to its bin."""
+        across, along = (axis[:, None, :] for axis in _axes(self.angles))
+        source = self.source_offset * across - self.source_origin * along
+        ratio = self.detector_positions[None, :, None] / self.source_detector
+        gamma = ratio if self.curved else ratio.atan()
+        direction = along * gamma.cos() + across * gamma.sin()
+        return Rays(point=source.expand_as(direction), direction=direction)
 
 
-def geometry_to_json(grid: ImageGrid, scan: Scan) -> str:
-    """Write grid and scan as one JSON object, exactly: reading it back gives equal ones.
+Scan: TypeAlias = ParallelBeam | FanBeam
+"""Any scan geometry: pure data with angles, n_views, n_detectors, detector_spacing, center, rays.
+
+One more kind is one more dataclass here and one more entry in `ct.geometry_json`.
+"""
+
+
+def field_of_view(scan: Scan) -> float:
+    """Return the radius in mm of the circle around the origin that every view sees whole.
+
+    Args:
+        scan: where the rays are.
+
+    Returns:
+        The radius, to the middle of the outermost bin on the nearer side; 0 where the origin's
+        shadow falls beside the detector.
+
+    Example:
+        >>> field_of_view(ParallelBeam((0.0,), n_detectors=5, center=1.0))
+        1.0
+    """
+    distance = scan.rays.distance
+    first, last = distance[:, 0], distance[:, -1]
+    return max(0.0, float(torch.minimum(-first, last).min()))
+
+
+def with_angles(scan: Scan, angles: Sequence[float]) -> Scan:
+    """Return the same scan with other views.
+
+    Args:
+        scan: where the rays are.
+        angles: one a view, in radians.
+
+    Returns:
+        A scan of the same kind.
+
+    Example:
+        >>> with_angles(ParallelBeam((0.0, 1.0), 3), [0.5]).angles
+        (0.5,)
+    """
+    return type(scan)(**{**vars(scan), "angles": angles})
+
+
+def check_fits(grid: ImageGrid, scan: Scan) -> None:
+    """Refuse an image that a fan beam's source would stand in.
 
     Args:
         grid: where the pixels are.
         scan: where the rays are.
 
-    Returns:
-        {"version": 1, "grid": {…}, "scan": {"kind": "parallel-beam", …}} with mm and radians.
-
-    Example:
-        >>> text = geometry_to_json(ImageGrid((2, 2)), ParallelBeam((0.0,), 3))
-        >>> geometry_from_json(text) == (ImageGrid((2, 2)), ParallelBeam((0.0,), 3))
-        True
-    """
-    kind = next(kind for kind, scan_type in _KINDS.items() if isinstance(scan, scan_type))
-    # vars() keeps the fields' order; every field is a number or a tuple of numbers
-    return json.dumps({
-        "version": _FORMAT_VERSION,
-        "grid": vars(grid),
-        "scan": {"kind": kind, **vars(scan)},
-    })
-
-
-def geometry_from_json(text: str) -> tuple[ImageGrid, Scan]:
-    """Read what `geometry_to_json` wrote.
-
-    Args:
-        text: the JSON object.
-
-    Returns:
-        The grid and the scan.
-
     Raises:
-        ValueError: not JSON, of a later version, of an unknown kind, or with fields that are
-            missing, unknown or impossible.
+        ValueError: the source is no farther from the axis than the image's corners.
     """
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+    if isinstance(scan, FanBeam):
+        distance = math.hypot(scan.source_origin, scan.source_offset)
+        if distance <= grid.radius:
+            raise ValueError(
+                f"grid: expected corners nearer to the axis than the source ({distance:g} mm), got "
+                f"{grid.radius:g} mm; check pixel_size and source_origin, both in mm."
+            )
+
+
+def _set_views_and_bins(
+    scan: object,
+    angles: Sequence[float] | NDArray[Any] | Tensor,
+    n_detectors: int,
+    detector_spacing: float,
+    center: float | None,
+) -> None:
+    radians = as_finite_tensor(angles, "angles", ndim=(1,), dtype=torch.float64)
+    largest = float(radians.abs().max())
+    if largest > _LARGEST_ANGLE:
         raise ValueError(
-            f"geometry: expected a JSON object, got {text[:40]!r} ({error})."
-        ) from None
-    if not isinstance(content, dict) or content.get("version") != _FORMAT_VERSION:
-        version = content.get("version") if isinstance(content, dict) else None
-        raise ValueError(
-            f"geometry: expected version {_FORMAT_VERSION}, got {version!r}; the file is foreign "
-            "or was written by a later release."
+            f"angles: expected radians within ±4π, got {largest:g}; convert degrees with "
+            "numpy.deg2rad, and reduce angles of several turns modulo 2π."
         )
-    fields = dict(_object(content, "scan"))
-    kind = fields.pop("kind", None)
-    if not isinstance(kind, str) or kind not in _KINDS:
-        known = ", ".join(_KINDS)
-        raise ValueError(f"geometry: expected a scan of kind {known}, got {kind!r}.")
-    try:
-        return ImageGrid(**_object(content, "grid")), _KINDS[kind](**fields)
-    except TypeError as error:  # fields missing or unknown
-        raise ValueError(f"geometry: {error}.") from error
+    n_bins = check_count(n_detectors, "n_detectors")
+    middle = (n_bins - 1) / 2 if center is None else _finite(center, "center")
+    spacing = check_positive(detector_spacing, "detector_spacing")
+    # tuples and plain numbers, so that scans are hashable and their repr is code
+    object.__setattr__(scan, "angles", tuple(radians.tolist()))
+    object.__setattr__(scan, "n_detectors", n_bins)
+    object.__setattr__(scan, "detector_spacing", spacing)
+    object.__setattr__(scan, "center", middle)
 
 
-def _object(content: dict[str, Any], key: str) -> dict[str, Any]:
-    value = content.get(key)
-    if not isinstance(value, dict):
-        raise ValueError(f"geometry: expected an object named {key!r}, got {value!r}.")
-    return value
+def _bin_positions(n: int, spacing: float, center: float) -> Float64[Tensor, " detectors"]:
+    return (torch.arange(n, dtype=torch.float64) - center) * spacing
+
+
+def _axes(
+    angles: Sequence[float],
+) -> tuple[Float64[Tensor, "views 2"], Float64[Tensor, "views 2"]]:
+    """Return the unit vectors across and along the rays of each view."""
+    theta = torch.tensor(angles, dtype=torch.float64)
+    cos, sin = theta.cos(), theta.sin()
+    return torch.stack([cos, sin], dim=-1), torch.stack([-sin, cos], dim=-1)
 
 
 def _centred(n: int) -> Float64[Tensor, " n"]:

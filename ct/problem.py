@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ct.geometry import ImageGrid, ParallelBeam
+    from ct.geometry import ImageGrid, Scan
     from ct.projectors.operator import Projector
 
 Setting: TypeAlias = str | int | float | bool | None
@@ -24,7 +24,8 @@ class Problem:
 
     Attributes:
         sinogram: line integrals, in image units times mm.
-        noise_std: standard deviation of each ray's noise, in the sinogram's units.
+        noise_std: standard deviation of each ray's noise, in the sinogram's units; infinity for
+            rays that were not measured (dead bins), whose value in `sinogram` is a guess.
         projector: the linear map from image to sinogram.
         grid: where the pixels are.
         scan: where the rays are.
@@ -35,7 +36,7 @@ class Problem:
     noise_std: Float[Tensor, "views detectors"]
     projector: Projector
     grid: ImageGrid
-    scan: ParallelBeam
+    scan: Scan
     keep_samples: bool = False
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from bayesnn.checks import as_finite_tensor, check_count
 from bayesnn.seeds import seeded_generator
 from bayesnn.versions import installed_versions
-from ct.geometry import ImageGrid, ParallelBeam
+from ct.geometry import ImageGrid, Scan
 from ct.noise import estimate_noise_std
 from ct.posterior.mc_dropout import mc_dropout
 from ct.problem import Estimate, Method, Problem, Progress
@@ -27,7 +27,7 @@ SAMPLE_BUDGET = 256 * 2**20
 
 def reconstruct(
     sinogram: ArrayLike | Tensor,
-    scan: ParallelBeam,
+    scan: Scan,
     grid: ImageGrid,
     *,
     method: Method | None = None,
@@ -69,7 +69,7 @@ def reconstruct(
 
     Example:
         >>> import numpy as np
-        >>> from ct import fbp
+        >>> from ct import ParallelBeam, fbp
         >>> scan, grid = ParallelBeam(np.arange(8) * np.pi / 8, n_detectors=12), ImageGrid((8, 8))
         >>> result = reconstruct(np.ones((8, 12)), scan, grid, method=fbp(), noise_std=0.1)
         >>> result.mean.shape, result.std
@@ -125,7 +125,7 @@ def reconstruct(
 
 
 def _checked_sinogram(
-    sinogram: ArrayLike | Tensor, scan: ParallelBeam
+    sinogram: ArrayLike | Tensor, scan: Scan
 ) -> Float[Tensor, "*slices views detectors"]:
     values = as_finite_tensor(sinogram, "sinogram", ndim=(2, 3))
     views, detectors = values.shape[-2:]
@@ -138,9 +138,7 @@ def _checked_sinogram(
     return values
 
 
-def _checked_noise(
-    noise_std: ArrayLike | Tensor, scan: ParallelBeam
-) -> Float[Tensor, "*views_detectors"]:
+def _checked_noise(noise_std: ArrayLike | Tensor, scan: Scan) -> Float[Tensor, "*views_detectors"]:
     noise = as_finite_tensor(noise_std, "noise_std", ndim=(0, 2), dtype=torch.float64)
     if noise.ndim == 2 and tuple(noise.shape) != (scan.n_views, scan.n_detectors):
         raise ValueError(
@@ -179,7 +177,7 @@ def _problem(
     noise_std: Float[Tensor, "*views_detectors"],
     operator: Projector,
     grid: ImageGrid,
-    scan: ParallelBeam,
+    scan: Scan,
     device: torch.device,
     *,
     keep_samples: bool,

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ct.geometry import ImageGrid, ParallelBeam
+from ct.geometry import ImageGrid, Scan
 from ct.result_metadata import Metadata, merge_metadata, slice_metadata
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Reconstruction:
     samples: Tensor | None
     metadata: Metadata
     grid: ImageGrid
-    scan: ParallelBeam
+    scan: Scan
 
     def __post_init__(self) -> None:
         shape = tuple(self.mean.shape)

@@ -12,7 +12,7 @@ import torch
 from bayesnn.checks import check_count, check_positive
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.simulation import check_output, versions
-from ct.geometry import geometry_to_json
+from ct.geometry_json import geometry_to_json
 from ct.method_choice import choose_method
 from ct.parts import file_digest, open_parts
 from ct.problem import Method

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from ct.geometry import ImageGrid, ParallelBeam
+from ct.geometry import ImageGrid, ParallelBeam, Scan
 from ct.problem import Estimate, Problem, Progress, Setting
 
 Window: TypeAlias = Callable[[Tensor], Tensor]
@@ -103,7 +103,7 @@ class FilteredBackprojection:
 def filtered_backprojection(
     sinogram: Float[Tensor, "*batch views detectors"],
     grid: ImageGrid,
-    scan: ParallelBeam,
+    scan: Scan,
     window: Window = hann,
 ) -> Float[Tensor, "*batch rows columns"]:
     """Invert the Radon transform, as if there were views enough and no noise.
@@ -123,7 +123,7 @@ def filtered_backprojection(
         The images, in image units.
 
     Raises:
-        ValueError: the sinogram's shape is not the scan's.
+        ValueError: the sinogram's shape is not the scan's, or the scan is a fan beam.
 
     Source:
         A. C. Kak and M. Slaney, Principles of Computerized Tomographic Imaging, 1988, chapter 3;
@@ -139,6 +139,8 @@ def filtered_backprojection(
             f"sinogram: expected shape [..., {scan.n_views}, {scan.n_detectors}] (the scan's views "
             f"and detectors), got {list(sinogram.shape)}."
         )
+    if not isinstance(scan, ParallelBeam):
+        raise ValueError(f"scan: expected a ParallelBeam, got a {type(scan).__name__}.")
     filtered = _filter(sinogram, scan.detector_spacing, window)
     # a zero at each end: interpolation past the last bin falls to nothing
     padded = torch.nn.functional.pad(filtered, (1, 1))

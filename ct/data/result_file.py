@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bayesnn.files import atomic_write
-from ct.geometry import geometry_from_json, geometry_to_json
+from ct.geometry_json import geometry_from_json, geometry_to_json
 from ct.result import Reconstruction
 from ct.result_metadata import Metadata, merge_metadata
 

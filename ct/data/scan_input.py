@@ -169,7 +169,7 @@ def _geometry(file: SinogramFile, options: ScanOptions) -> tuple[ImageGrid, Scan
             f"{source} {len(angles)} angles; make them agree."
         )
     grid = ImageGrid((detectors, detectors))
-    scan = ParallelBeam(angles, detectors)
+    scan: Scan = ParallelBeam(angles, detectors)
     if file.geometry is not None:
         grid, scan = file.geometry
         if scan.n_detectors != detectors:

@@ -15,7 +15,8 @@ from jaxtyping import Float32
 
 from bayesnn.files import atomic_write
 from ct.data.images import load_npy, read_start
-from ct.geometry import ImageGrid, Scan, geometry_from_json, geometry_to_json
+from ct.geometry import ImageGrid, Scan
+from ct.geometry_json import geometry_from_json, geometry_to_json
 
 FORMAT = "bayesnn-ct sinogram 1"
 

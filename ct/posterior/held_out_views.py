@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bayesnn.seeds import seeded_generator
-from ct.geometry import ParallelBeam
+from ct.geometry import Scan, with_angles
 from ct.problem import Estimate, Problem, Progress
 from ct.projectors.operator import projector
 
@@ -128,16 +128,17 @@ def _scale(
         raise ValueError("held-out views: the method gave no samples to predict them with.")
     predict = projector(problem.grid, _views(problem.scan, held))
     rays = torch.stack([predict(sample) for sample in estimate.samples])
+    measured = problem.noise_std[held].isfinite()
     return spread_scale(
-        (problem.sinogram[held] - predict(estimate.mean)).flatten(),
-        rays.var(0).flatten(),
-        problem.noise_std[held].square().flatten(),
+        (problem.sinogram[held] - predict(estimate.mean))[measured],
+        rays.var(0)[measured],
+        problem.noise_std[held][measured].square(),
     )
 
 
-def _views(scan: ParallelBeam, chosen: Tensor) -> ParallelBeam:
+def _views(scan: Scan, chosen: Tensor) -> Scan:
     angles = [angle for angle, one in zip(scan.angles, chosen.tolist(), strict=True) if one]
-    return ParallelBeam(angles, scan.n_detectors, scan.detector_spacing, scan.center)
+    return with_angles(scan, angles)
 
 
 def _half(progress: Progress | None, index: int) -> Progress | None:
