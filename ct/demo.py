@@ -110,7 +110,7 @@ def run_demo(config: DemoConfig, *, progress: Callable[[float], None] | None = N
     std = reconstruction.std
     assert std is not None, "the demonstration is of a method with error bars"
     panels = reconstruction_panels(
-        sinogram=scan.read(0)[0],
+        sinogram=scan.read(0).values,
         truth=truth.read(0),
         baseline=images[best],
         mean=reconstruction.mean[0].numpy(),
@@ -159,7 +159,7 @@ def _filtered_backprojections(
 ) -> tuple[dict[str, Evaluation], dict[str, Float32[np.ndarray, "rows columns"]]]:
     scan = open_scan(sinogram)
     grid, rays = scan.geometry()
-    values = torch.from_numpy(scan.read(0)[0])
+    values = torch.from_numpy(scan.read(0).values)
     evaluations, images = {}, {}
     for window in (ramp, hann):
         name = f"filtered back-projection, {window.__name__}"

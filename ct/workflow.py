@@ -92,10 +92,10 @@ def reconstruct_file(
         for position, index in enumerate(indices):
             if index in earlier:
                 continue
-            values, n_raised = source.read(index)
-            raised += n_raised
+            measured = source.read(index)
+            raised += measured.n_raised
             reconstruct(
-                values,
+                measured.values,
                 scan,
                 grid,
                 method=method,

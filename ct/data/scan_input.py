@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float64
 
 from bayesnn.checks import check_count, check_positive
 from ct.data.images import load_npy, read_start
+from ct.data.measured import Measured
 from ct.data.scan_options import ScanOptions
 from ct.data.sinogram_file import SinogramFile, open_sinogram
 from ct.data.values import ValueSummary, line_integrals, summarise
@@ -48,17 +49,18 @@ class ScanInput:
         """Units of the reconstruction: the file's, or 1/mm for counts."""
         return "1/mm" if self.values == "counts" else self.file.image_units
 
-    def read(self, index: int) -> tuple[Float32[np.ndarray, "views detectors"], int]:
-        """Return one slice's line integrals, and how many counts of zero were raised."""
+    def read(self, index: int) -> Measured:
+        """Return one slice's line integrals, and what is known of their noise."""
         values = self.file.read(index)
         if self.values == "line integrals":
-            return values, 0
+            return Measured(values=values)
         if self.i0 is None:
             raise ValueError(
                 f"{self.file.path}: the values are counts ({self.values_from}); give --i0, the "
                 "counts of an empty ray, or say --line-integrals."
             )
-        return line_integrals(values, self.i0)
+        integrals, n_raised = line_integrals(values, self.i0)
+        return Measured(values=integrals, n_raised=n_raised)
 
     def geometry(self) -> tuple[ImageGrid, Scan]:
         """Return grid and scan.

@@ -23,7 +23,7 @@ def test_demo_writes_what_it_says(tmp_path: Path) -> None:
     scan = open_scan(result.sinogram)
     assert scan.file.shape == (1, 60, 183)
     assert scan.image_units == "HU"
-    values, _ = scan.read(0)
+    values = scan.read(0).values
     assert scan.file.noise_std is not None
     assert scan.file.noise_std[0] == pytest.approx(np.sqrt(np.mean(values**2.0)) * 0.01, rel=0.01)
     reconstruction = Reconstruction.load(result.reconstruction)

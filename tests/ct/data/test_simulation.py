@@ -58,8 +58,8 @@ def test_every_slice_has_its_own_noise_whatever_the_stack(tmp_path: Path) -> Non
             )
         )
     stack, pair = open_scan(tmp_path / "stack.h5"), open_scan(tmp_path / "pair.h5")
-    np.testing.assert_array_equal(stack.read(1)[0], pair.read(1)[0])
-    assert not np.array_equal(stack.read(0)[0], stack.read(1)[0])
+    np.testing.assert_array_equal(stack.read(1).values, pair.read(1).values)
+    assert not np.array_equal(stack.read(0).values, stack.read(1).values)
 
 
 def test_dicom_keeps_units_and_millimetres(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_dicom_keeps_units_and_millimetres(tmp_path: Path) -> None:
     assert opened.file.metadata["source"] == "CT_small.dcm"
     assert opened.file.metadata["snr_db"] == 40
     # the middle ray from below crosses the spine: its integral is mean HU times length
-    values, _ = opened.read(0)
+    values = opened.read(0).values
     from ct.data.images import read_image
 
     columns = read_image(image).read(0)[:, 63:65].mean(axis=1)

@@ -52,7 +52,7 @@ def test_what_was_written_is_read(sinogram: Path) -> None:
     assert opened.file.noise_std == (0.5, 0.5)
     assert opened.file.metadata["seed"] == 3
     expected = np.random.default_rng(0).normal(size=(2, 3, 7)).astype(np.float32)
-    np.testing.assert_array_equal(opened.read(1)[0], expected[1])
+    np.testing.assert_array_equal(opened.read(1).values, expected[1])
 
 
 def test_the_user_overrides_the_file(sinogram: Path) -> None:
@@ -120,10 +120,11 @@ def test_counts_need_i0(tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", counts)
     with pytest.raises(ValueError, match="give --i0"):
         open_scan(tmp_path / "s.npy").read(0)
-    values, n_zero = open_scan(tmp_path / "s.npy", ScanOptions(i0=1000.0)).read(0)
+    measured = open_scan(tmp_path / "s.npy", ScanOptions(i0=1000.0)).read(0)
     # the zero is set to half the smallest count
-    np.testing.assert_allclose(values, np.log([[1, 2], [4, 8]]), rtol=1e-6)
-    assert n_zero == 1
+    np.testing.assert_allclose(measured.values, np.log([[1, 2], [4, 8]]), rtol=1e-6)
+    assert measured.n_raised == 1
+    assert measured.noise_std is None
 
 
 @pytest.mark.parametrize(
