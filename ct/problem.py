@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
@@ -81,3 +81,19 @@ class Method(Protocol):
 
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice; the same seed gives the same result."""
+
+
+@runtime_checkable
+class StackMethod(Method, Protocol):
+    """A method that reconstructs several slices faster together than one after the other.
+
+    Nothing in it is random. Each slice's result is that of `solve` alone, to rounding.
+    """
+
+    def solve_slices(
+        self, problems: Sequence[Problem], *, progress: Progress | None = None
+    ) -> list[Estimate]:
+        """Reconstruct slices that share projector, grid, scan, device and dtype.
+
+        How many come at once is bounded by `ct.slices.MEMORY_BUDGET`.
+        """

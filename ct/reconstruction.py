@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bayesnn.checks import as_finite_tensor, check_count
-from bayesnn.seeds import seeded_generator
 from bayesnn.versions import installed_versions
 from ct.geometry import ImageGrid, Scan
-from ct.noise import estimate_noise_std
 from ct.posterior.mc_dropout import mc_dropout
-from ct.problem import Estimate, Method, Problem, Progress
-from ct.projectors.operator import Projector, projector
+from ct.problem import Method, Progress
+from ct.projectors.operator import projector
 from ct.result import Reconstruction
+from ct.slices import SliceSolver
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -42,7 +43,8 @@ def reconstruct(
     """Reconstruct images, with the uncertainty that the method gives.
 
     Slices are independent: slice i of a stack draws from the random stream (seed, first_slice
-    + i), so any range of slices gives the same numbers as the whole stack.
+    + i), so any range of slices gives the same numbers as the whole stack; to rounding where a
+    method takes several slices at once (`ct.problem.StackMethod`).
 
     Args:
         sinogram: line integrals, value × length in mm, [views, detectors] or [slices, views,
@@ -50,8 +52,10 @@ def reconstruct(
         scan: where the rays are.
         grid: where the pixels shall be.
         method: such as `fbp()` or `mc_dropout()`; None for `mc_dropout()`.
-        noise_std: standard deviation of each ray's noise, in the sinogram's units: one number, or
-            [views, detectors]. None estimates one number for each slice.
+        noise_std: standard deviation of each ray's noise, in the sinogram's units: one number,
+            [views, detectors] or [slices, views, detectors]; infinite for rays that were not
+            measured (dead bins), whose value in the sinogram is a guess. None estimates one
+            number for each slice.
         seed: seed of everything random.
         device: where to compute; None for where the sinogram is.
         progress: called with (done, in all), in steps of the method over all slices.
@@ -76,7 +80,7 @@ def reconstruct(
         (torch.Size([8, 8]), None)
     """
     values = _checked_sinogram(sinogram, scan)
-    noise = None if noise_std is None else _checked_noise(noise_std, scan)
+    noise = None if noise_std is None else _checked_noise(noise_std, values)
     place = values.device if device is None else _checked_device(device)
     check_count(seed, "seed", minimum=0)
     check_count(first_slice, "first_slice", minimum=0)
@@ -85,21 +89,18 @@ def reconstruct(
     if keep_samples is None:
         n_values = (method.n_samples or 0) * len(stack) * grid.shape[0] * grid.shape[1]
         keep_samples = n_values * values.element_size() <= SAMPLE_BUDGET
-
-    operator = projector(grid, scan)
-    estimates: list[Estimate] = []
-    noise_means: list[float] = []
-    for index, one in enumerate(stack):
-        std = _estimated_noise(one) if noise is None else noise
-        noise_means.append(float(std.mean()))
-        problem = _problem(one, std, operator, grid, scan, place, keep_samples=keep_samples)
-        estimates.append(
-            method.solve(
-                problem,
-                seed=seeded_generator(seed, first_slice + index).initial_seed(),
-                progress=_part_of(progress, index, len(stack)),
-            )
-        )
+    solver = SliceSolver(
+        method=method,
+        projector=projector(grid, scan),
+        grid=grid,
+        scan=scan,
+        device=place,
+        seed=seed,
+        keep_samples=keep_samples,
+    )
+    per_slice = noise if noise is not None and noise.ndim == 3 else [noise] * len(stack)
+    solved = solver.solve(stack, list(per_slice), first_slice=first_slice, progress=progress)
+    estimates = [one.estimate for one in solved]
     metadata: dict[str, Any] = {
         "method": method.name,
         "settings": method.settings(),
@@ -107,7 +108,7 @@ def reconstruct(
         "seed": seed,
         "slices": list(range(first_slice, first_slice + len(stack))),
         "n_samples": method.n_samples,
-        "noise_std": noise_means,
+        "noise_std": [one.noise_mean for one in solved],
         "noise_std_source": "estimated" if noise is None else "given",
         "calibration": estimates[0].calibration,
         "versions": installed_versions("bayesnn", "torch"),
@@ -138,19 +139,42 @@ def _checked_sinogram(
     return values
 
 
-def _checked_noise(noise_std: ArrayLike | Tensor, scan: Scan) -> Float[Tensor, "*views_detectors"]:
-    noise = as_finite_tensor(noise_std, "noise_std", ndim=(0, 2), dtype=torch.float64)
-    if noise.ndim == 2 and tuple(noise.shape) != (scan.n_views, scan.n_detectors):
+def _checked_noise(
+    noise_std: ArrayLike | Tensor, values: Float[Tensor, "*slices views detectors"]
+) -> Float[Tensor, "*slices_views_detectors"]:
+    noise_std, missing = _without_missing(noise_std)
+    noise = as_finite_tensor(noise_std, "noise_std", ndim=(0, 2, 3), dtype=torch.float64)
+    if noise.ndim and tuple(noise.shape) not in {tuple(values.shape), tuple(values.shape[-2:])}:
+        wanted = " or ".join(str(list(s)) for s in {values.shape[-2:], values.shape})
         raise ValueError(
-            f"noise_std: expected one number or shape [{scan.n_views}, {scan.n_detectors}] (views, "
-            f"detectors), got {list(noise.shape)}."
+            f"noise_std: expected one number or shape {wanted} ((slices,) views, detectors), got "
+            f"{list(noise.shape)}."
         )
     if not bool((noise > 0).all()):
         raise ValueError(
             f"noise_std: expected numbers above 0, got {float(noise.min()):g}; leave it out to "
             "estimate it."
         )
-    return noise
+    unseen = missing.flatten(-2).all(-1) if missing.ndim >= 2 else missing
+    if bool(unseen.any()):
+        raise ValueError(
+            "noise_std: expected rays that were measured in every slice, got a slice where it is "
+            "infinite for all of them; leave that slice out."
+        )
+    return torch.where(missing, math.inf, noise)
+
+
+def _without_missing(
+    noise_std: ArrayLike | Tensor,
+) -> tuple[ArrayLike | Tensor, Bool[Tensor, "*rays"]]:
+    """Return the noise with ones for infinities, which mark missing rays, and where they stood."""
+    nowhere = torch.zeros((), dtype=torch.bool)
+    try:
+        given = noise_std if isinstance(noise_std, Tensor) else torch.as_tensor(np.array(noise_std))
+    except (TypeError, ValueError):
+        return noise_std, nowhere  # the check that follows says what is wrong
+    missing = given == math.inf
+    return (torch.where(missing, 1.0, given), missing) if missing.any() else (noise_std, nowhere)
 
 
 def _checked_device(device: str | torch.device) -> torch.device:
@@ -166,37 +190,6 @@ def _checked_device(device: str | torch.device) -> torch.device:
     if place.type not in {"cpu", "cuda"}:
         raise ValueError(f"device: expected cpu or cuda, got {str(place)!r}.")
     return place
-
-
-def _estimated_noise(one: Float[Tensor, "views detectors"]) -> Float[Tensor, ""]:
-    return torch.tensor(estimate_noise_std(one), dtype=torch.float64)
-
-
-def _problem(
-    one: Float[Tensor, "views detectors"],
-    noise_std: Float[Tensor, "*views_detectors"],
-    operator: Projector,
-    grid: ImageGrid,
-    scan: Scan,
-    device: torch.device,
-    *,
-    keep_samples: bool,
-) -> Problem:
-    sinogram = one.to(device)
-    return Problem(
-        sinogram=sinogram,
-        noise_std=noise_std.to(sinogram).expand(sinogram.shape),
-        projector=operator,
-        grid=grid,
-        scan=scan,
-        keep_samples=keep_samples,
-    )
-
-
-def _part_of(progress: Progress | None, index: int, n_slices: int) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, n_slices * total)
 
 
 def _stacked(parts: list[Tensor | None]) -> Tensor | None:

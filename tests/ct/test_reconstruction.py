@@ -54,6 +54,11 @@ def test_unfit_sinograms_are_refused_before_work_starts(sinogram, message):
         ("noise_std", np.ones((24, 12))),
         ("noise_std", np.zeros((12, 24))),
         ("noise_std", np.ones(12)),
+        ("noise_std", np.ones((2, 12, 24))),
+        ("noise_std", -np.inf),
+        ("noise_std", np.inf),
+        ("noise_std", np.full((12, 24), np.inf)),
+        ("noise_std", "small"),
         ("device", "cuda:99"),
         ("device", "meta"),
         ("device", "abacus"),
@@ -99,6 +104,62 @@ def test_rays_that_are_declared_worthless_do_not_spoil_the_image():
     noise[5] = 1e9
     result = ct.reconstruct(_sinogram(), SCAN, GRID, method=QUICK, noise_std=noise)
     assert float(result.mean.abs().max()) < 10
+
+
+def test_missing_rays_reach_the_method_and_do_not_count_in_the_noise():
+    noise = np.full((2, 12, 24), 0.1)
+    noise[0, 5], noise[1, :, 3], noise[1, 0] = np.inf, np.inf, 0.2
+    method = _Remembers()
+    result = ct.reconstruct(_sinogram(2), SCAN, GRID, method=method, noise_std=noise)
+    for problem, expected in zip(method.problems, noise, strict=True):
+        assert torch.equal(problem.noise_std, torch.from_numpy(expected))
+    assert result.metadata["noise_std"] == pytest.approx([
+        0.1,
+        (11 * 23 * 0.1 + 24 * 0.2) / (12 * 23 + 1),
+    ])
+    ct.reconstruct(_sinogram(2), SCAN, GRID, method=method, noise_std=noise[0])
+    assert torch.equal(method.problems[3].noise_std, torch.from_numpy(noise[0]))
+
+
+def test_what_stands_at_missing_rays_does_not_matter_to_a_method_with_weights():
+    noise = np.full((12, 24), 0.1)
+    noise[5], noise[:, 7] = np.inf, np.inf
+    wild = _sinogram()
+    wild[5], wild[:, 7] = 1e3, -1e3
+    one, other = (
+        ct.reconstruct(values, SCAN, GRID, method=_Weighted(), noise_std=noise)
+        for values in (_sinogram(), wild)
+    )
+    assert torch.equal(one.mean, other.mean)
+
+
+@pytest.mark.parametrize("n_slices", [1, 4, 5])
+def test_slices_come_in_chunks_within_the_budget(monkeypatch, n_slices):
+    monkeypatch.setattr("ct.slices.MEMORY_BUDGET", 2 * 12 * 8 * (16 * 16 + 12 * 24) + 1)
+    sinogram, calls = _sinogram(n_slices), []
+    method = _Stacked()
+    result = ct.reconstruct(
+        sinogram, SCAN, GRID, method=method, noise_std=np.arange(1.0, n_slices + 1)[:, None, None]
+        * np.ones((12, 24)), progress=lambda done, total: calls.append((done, total)),
+    )  # fmt: skip
+    assert method.lengths == [2] * (n_slices // 2) + [1] * (n_slices % 2)
+    means = torch.from_numpy(sinogram).mean((1, 2)) * torch.arange(1.0, n_slices + 1)
+    assert torch.allclose(result.mean[:, 0, 0], means)
+    assert [done / total for done, total in calls] == sorted(done / total for done, total in calls)
+    assert calls[-1][0] == calls[-1][1]
+
+
+def test_a_budget_smaller_than_a_slice_means_one_slice_at_a_time(monkeypatch):
+    monkeypatch.setattr("ct.slices.MEMORY_BUDGET", 1)
+    method = _Stacked()
+    ct.reconstruct(_sinogram(3), SCAN, GRID, method=method, noise_std=1.0)
+    assert method.lengths == [1, 1, 1]
+
+
+def test_the_projector_is_made_once_for_all_slices(monkeypatch):
+    method = _Remembers()
+    ct.reconstruct(_sinogram(3), SCAN, GRID, method=method, noise_std=0.1)
+    assert len({id(problem.projector) for problem in method.problems}) == 1
 
 
 def test_numpy_comes_in_and_cpu_tensors_come_out():
@@ -166,3 +227,26 @@ class _Remembers:
     def solve(self, problem, *, seed, progress=None):
         self.problems.append(problem)
         return Estimate(mean=torch.zeros(problem.grid.shape))
+
+
+class _Weighted(_Remembers):
+    """One gradient step of weighted least squares."""
+
+    def solve(self, problem, *, seed, progress=None):
+        weights = problem.noise_std.square().reciprocal()
+        return Estimate(mean=problem.projector.T(weights * problem.sinogram))
+
+
+class _Stacked(_Remembers):
+    def __init__(self):
+        super().__init__()
+        self.lengths = []
+
+    def solve_slices(self, problems, *, progress=None):
+        self.lengths.append(len(problems))
+        if progress is not None:
+            progress(1, 2)
+            progress(2, 2)
+        return [
+            Estimate(mean=(p.sinogram * p.noise_std).mean().expand(p.grid.shape)) for p in problems
+        ]

@@ -1,0 +1,152 @@
+"""Slices of one scan, one after the other or several at once, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bayesnn.seeds import seeded_generator
+from ct.geometry import ImageGrid, Scan
+from ct.noise import estimate_noise_std
+from ct.problem import Estimate, Method, Problem, Progress, StackMethod
+from ct.projectors.operator import Projector
+
+MEMORY_BUDGET = 256 * 2**20
+"""Bytes that the slices in work may take together, where a method takes several at once."""
+
+_WORKING_COPIES = 12
+"""Images and sinograms of a slice that a method holds at once: a primal-dual one, the most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceSolver:
+    """What all slices of a scan share: method, geometry and projector, made once.
+
+    Attributes:
+        method: the reconstruction method.
+        projector: the linear map from image to sinogram.
+        grid: where the pixels are.
+        scan: where the rays are.
+        device: where to compute.
+        seed: seed of everything random; slice i draws from the stream (seed, i).
+        keep_samples: whether the estimates shall hold their samples.
+    """
+
+    method: Method
+    projector: Projector
+    grid: ImageGrid
+    scan: Scan
+    device: torch.device
+    seed: int
+    keep_samples: bool
+
+    def chunk_length(self, dtype: torch.dtype) -> int:
+        """Return how many slices are reconstructed at once, at least one.
+
+        For methods that take one slice after the other it is 1, for others what fits into
+        `MEMORY_BUDGET`. It does not depend on the number of slices.
+        """
+        if not isinstance(self.method, StackMethod):
+            return 1
+        rows, columns = self.grid.shape
+        n_values = rows * columns + self.scan.n_views * self.scan.n_detectors
+        return max(1, MEMORY_BUDGET // (_WORKING_COPIES * n_values * dtype.itemsize))
+
+    def solve(
+        self,
+        sinograms: Float[Tensor, "slices views detectors"],
+        noise_std: Sequence[Float[Tensor, "*views_detectors"] | None],
+        *,
+        first_slice: int = 0,
+        progress: Progress | None = None,
+    ) -> list[SolvedSlice]:
+        """Reconstruct slices, chunk by chunk.
+
+        Args:
+            sinograms: line integrals.
+            noise_std: of each slice, one number or one a ray, infinite for rays that were not
+                measured; None estimates one number.
+            first_slice: number of the first slice, which decides the random streams.
+            progress: called with the steps of the method over all slices.
+
+        Returns:
+            Each slice's estimate and noise.
+
+        Raises:
+            ValueError: a slice's noise is to be estimated and cannot be.
+        """
+        length = self.chunk_length(sinograms.dtype)
+        solved: list[SolvedSlice] = []
+        for start in range(0, len(sinograms), length):
+            part = sinograms[start : start + length]
+            noises = [
+                _estimated_noise(one) if std is None else std
+                for one, std in zip(part, noise_std[start : start + length], strict=True)
+            ]
+            problems = [self._problem(one, std) for one, std in zip(part, noises, strict=True)]
+            report = _part_of(progress, start, len(part), len(sinograms))
+            estimates = self._estimates(problems, first_slice + start, report)
+            solved += [
+                SolvedSlice(estimate=estimate, problem=problem, noise_mean=_noise_mean(std))
+                for estimate, problem, std in zip(estimates, problems, noises, strict=True)
+            ]
+        return solved
+
+    def _problem(
+        self,
+        one: Float[Tensor, "views detectors"],
+        noise_std: Float[Tensor, "*views_detectors"],
+    ) -> Problem:
+        sinogram = one.to(self.device)
+        return Problem(
+            sinogram=sinogram,
+            noise_std=noise_std.to(sinogram).expand(sinogram.shape),
+            projector=self.projector,
+            grid=self.grid,
+            scan=self.scan,
+            keep_samples=self.keep_samples,
+        )
+
+    def _estimates(
+        self, problems: list[Problem], first_slice: int, progress: Progress | None
+    ) -> list[Estimate]:
+        if isinstance(self.method, StackMethod):
+            return self.method.solve_slices(problems, progress=progress)
+        (problem,) = problems
+        seed = seeded_generator(self.seed, first_slice).initial_seed()
+        return [self.method.solve(problem, seed=seed, progress=progress)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolvedSlice:
+    """One slice's estimate, and what it was made from.
+
+    Attributes:
+        estimate: the image and its uncertainty.
+        problem: sinogram and noise.
+        noise_mean: mean noise of the rays that were measured, in the sinogram's units.
+    """
+
+    estimate: Estimate
+    problem: Problem
+    noise_mean: float
+
+
+def _estimated_noise(one: Float[Tensor, "views detectors"]) -> Float[Tensor, ""]:
+    return torch.tensor(estimate_noise_std(one), dtype=torch.float64)
+
+
+def _noise_mean(noise_std: Float[Tensor, "*views_detectors"]) -> float:
+    return float(noise_std[noise_std.isfinite()].double().mean())
+
+
+def _part_of(progress: Progress | None, start: int, n_slices: int, n_all: int) -> Progress | None:
+    """Return progress over all slices, from the steps of a method that has `n_slices` in work."""
+    if progress is None:
+        return None
+    # a chunk's steps count for every slice of it
+    return lambda done, total: progress(start * total + done * n_slices, n_all * total)
