@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from ct.geometry import ImageGrid, Scan
+from ct.geometry import ImageGrid, Scan, check_fits
 from ct.projectors.sparse import SparseWeights
 
 BatchMap: TypeAlias = Callable[[Tensor], Tensor]
@@ -48,6 +48,7 @@ def projector(grid: ImageGrid, scan: Scan) -> Projector:
         >>> A.T(A(torch.ones(4, 4))).shape
         torch.Size([4, 4])
     """
+    check_fits(grid, scan)
     weights = SparseWeights(grid, scan)
     return Projector(
         domain_shape=grid.shape,

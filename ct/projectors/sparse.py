@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from ct.geometry import ImageGrid, Scan
+from ct.projectors.crossings import Crossings, crossings
 
 # below these, one matrix product costs more than a loop of matrix-vector products
 # (512², 60 views: MKL on 2 cores, cuSPARSE on an H100)
@@ -55,9 +56,8 @@ class _Pair(NamedTuple):
 def joseph_matrix(grid: ImageGrid, scan: Scan, dtype: torch.dtype) -> sparse.csr_array:
     """Weights of every pixel in every ray's line integral, in mm.
 
-    In a view whose rays cross rows more steeply than columns, the ray at s meets the row at
-    height y at x = (s − y sin θ)/cos θ; the two pixels beside that point share the ray's length
-    in the row, pixel_size/|cos θ|, by linear interpolation. Else the same with x and y swapped.
+    A ray shares its length in each row (or column) that it crosses between the two pixels beside
+    the point where it crosses, by linear interpolation.
 
     Args:
         grid: where the pixels are.
@@ -67,17 +67,17 @@ def joseph_matrix(grid: ImageGrid, scan: Scan, dtype: torch.dtype) -> sparse.csr
     Returns:
         [views · detectors, rows · columns]; indices are int32 where they suffice, which MKL needs.
     """
-    n_along = max(grid.shape)
     n_rays = scan.n_views * scan.n_detectors
-    n_most = 2 * n_along * n_rays
+    n_most = 2 * max(grid.shape) * n_rays
     index_type = np.int32 if max(n_most, math.prod(grid.shape)) < 2**31 else np.int64
     # memory that is never written is never taken, so the bound on its size costs nothing
     weights = np.empty(n_most, dtype=np.float32 if dtype == torch.float32 else np.float64)
     pixels = np.empty(n_most, dtype=index_type)
     starts = np.zeros(n_rays + 1, dtype=index_type)
+    path = crossings(grid, scan)
     stop = 0
-    for view, angle in enumerate(scan.angles):
-        view_pixels, view_weights, counts = _view(grid, scan, angle, index_type)
+    for view in range(scan.n_views):
+        view_pixels, view_weights, counts = _view(grid, path, view, index_type)
         start, stop = stop, stop + len(view_weights)
         pixels[start:stop] = view_pixels
         weights[start:stop] = view_weights
@@ -88,39 +88,29 @@ def joseph_matrix(grid: ImageGrid, scan: Scan, dtype: torch.dtype) -> sparse.csr
 
 
 def _view(
-    grid: ImageGrid, scan: Scan, angle: float, index_type: type[np.signedinteger]
+    grid: ImageGrid, path: Crossings, view: int, index_type: type[np.signedinteger]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pixel indices and weights of one view, ray after ray, and how many each ray has."""
     rows, columns = grid.shape
-    cos, sin = math.cos(angle), math.sin(angle)
-    s = scan.detector_positions.numpy()[:, None]
-    if abs(cos) >= abs(sin):  # one step a row, interpolating between columns
-        x = (s - grid.y_positions.numpy() * sin) / cos
-        position = x / grid.pixel_size + (columns - 1) / 2
-        length, n_along, n_across, along, across = (
-            grid.pixel_size / abs(cos),
-            rows,
-            columns,
-            columns,
-            1,
-        )
-    else:
-        y = (s - grid.x_positions.numpy() * cos) / sin
-        position = (rows - 1) / 2 - y / grid.pixel_size
-        length, n_along, n_across, along, across = (
-            grid.pixel_size / abs(sin),
-            columns,
-            rows,
-            1,
-            columns,
-        )
+    by_rows, first, step, length = (
+        part[view, :, None].numpy() for part in (path.by_rows, path.first, path.step, path.length)
+    )
+    n_along, n_across = np.where(by_rows, rows, columns), np.where(by_rows, columns, rows)
+    along = np.where(by_rows, columns, 1).astype(index_type)
+    across = np.where(by_rows, 1, columns).astype(index_type)
+    line = np.arange(n_along.max(), dtype=index_type)
+    position = first + step * line
     low = np.floor(position)
     above = position - low
     low = np.clip(low, -2, n_across).astype(index_type)  # far rays must not overflow the index
-    pixel = low * index_type(across) + np.arange(n_along, dtype=index_type) * index_type(along)
-    pixels = np.stack([pixel, pixel + index_type(across)], axis=-1)
+    pixel = low * across + line * along
+    pixels = np.stack([pixel, pixel + across], axis=-1)
     weights = np.stack([(1 - above) * length, above * length], axis=-1)
-    inside = np.stack([(low >= 0) & (low < n_across), (low >= -1) & (low < n_across - 1)], axis=-1)
+    crossed = line < n_along
+    inside = np.stack(
+        [crossed & (low >= 0) & (low < n_across), crossed & (low >= -1) & (low < n_across - 1)],
+        axis=-1,
+    )
     return pixels[inside], weights[inside], inside.sum(axis=(1, 2))
 
 
