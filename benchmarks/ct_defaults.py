@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import ct
 from benchmarks.report import Report
-from ct.classical.filtered_backprojection import hann, ramp
+from ct.classical.windows import hann, ramp
 from ct.data.images import read_image
 from ct.evaluation import evaluate
 from ct.posterior.mc_dropout import MCDropout

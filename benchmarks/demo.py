@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import ct
 from benchmarks.report import Report
-from ct.classical.filtered_backprojection import hann, ramp
+from ct.classical.windows import hann, ramp
 from ct.data.images import read_image
 from ct.data.sinogram_file import open_sinogram
 from ct.evaluation import evaluate

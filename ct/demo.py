@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import torch
 from jaxtyping import Float32
 
 from bayesnn.files import check_writable
-from ct.classical.filtered_backprojection import filtered_backprojection, hann, ramp
+from ct.classical.filtered_backprojection import filtered_backprojection
+from ct.classical.windows import hann, ramp
 from ct.data.images import read_image
 from ct.data.scan_input import open_scan
 from ct.data.simulation import SimulateConfig, simulate_file
@@ -20,7 +20,7 @@ from ct.evaluation import Evaluation, evaluate, score_image
 from ct.figure import reconstruction_panels, save_figure
 from ct.reconstruct_config import ReconstructConfig
 from ct.result import Reconstruction
-from ct.workflow import reconstruct_file
+from ct.workflow import Progress, reconstruct_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +65,12 @@ class DemoResult:
     figure: Path
 
 
-def run_demo(config: DemoConfig, *, progress: Callable[[float], None] | None = None) -> DemoResult:
+def run_demo(config: DemoConfig, *, progress: Progress | None = None) -> DemoResult:
     """Scan the real CT slice that pydicom ships, reconstruct it, score it and draw it.
 
     Args:
         config: where to, and how.
-        progress: told the share of the reconstruction that is done.
+        progress: told how much of the reconstruction is done, and of how much.
 
     Returns:
         The scores, and the files: sinogram.h5, reconstruction.h5 and figure.png.

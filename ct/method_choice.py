@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from ct.classical.filtered_backprojection import fbp, hann, ramp
+from ct.classical.filtered_backprojection import fbp
+from ct.classical.windows import WINDOWS
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
 from ct.inr.links import identity, sigmoid, softplus
@@ -18,7 +19,7 @@ Settings: TypeAlias = Mapping[str, Any]
 
 _METHODS: dict[str, Callable[..., Method]] = {"mc-dropout": mc_dropout, "fbp": fbp}
 _NAMED: dict[str, dict[str, Any]] = {
-    "window": {"hann": hann, "ramp": ramp},
+    "window": dict(WINDOWS),
     "link": {link.name: link for link in (identity, sigmoid, softplus)},
 }
 _NETWORKS: dict[str, Callable[..., Any]] = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ct
-from ct.classical.filtered_backprojection import ramp
+from ct.classical.windows import ramp
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
 from ct.problem import StackMethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ct.geometry import ImageGrid, ParallelBeam
+from ct.geometry import ImageGrid, Scan
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ class GaussianBlob:
         across = y * math.cos(self.tilt) - x * math.sin(self.tilt)
         return torch.exp(-((along / self.a) ** 2 + (across / self.b) ** 2) / 2)
 
-    def sinogram(self, scan: ParallelBeam) -> Tensor:
+    def sinogram(self, scan: Scan) -> Tensor:
         """√(2π det Σ / v) · exp(−½ (s − m·n)²/v), n = (cos θ, sin θ), v = nᵀΣn."""
-        angles = torch.tensor(scan.angles, dtype=torch.float64)[:, None]
-        turned = angles - self.tilt
+        rays = scan.rays
+        cos, sin = rays.direction[..., 1], -rays.direction[..., 0]
+        turned = torch.atan2(sin, cos) - self.tilt
         v = (self.a * torch.cos(turned)) ** 2 + (self.b * torch.sin(turned)) ** 2
-        middle = self.x * torch.cos(angles) + self.y * torch.sin(angles)
-        exponent = -((scan.detector_positions - middle) ** 2) / (2 * v)
+        middle = self.x * cos + self.y * sin
+        exponent = -((rays.distance - middle) ** 2) / (2 * v)
         return torch.sqrt(2 * math.pi / v) * self.a * self.b * torch.exp(exponent)

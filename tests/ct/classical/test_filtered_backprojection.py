@@ -9,7 +9,8 @@ from skimage.data import shepp_logan_phantom
 from skimage.transform import iradon, resize
 from torch import Tensor
 
-from ct.classical.filtered_backprojection import Window, fbp, filtered_backprojection, hann, ramp
+from ct.classical.filtered_backprojection import fbp, filtered_backprojection
+from ct.classical.windows import Window, hann, ramp
 from ct.geometry import ImageGrid, ParallelBeam
 from ct.problem import Method, Problem
 from ct.projectors.operator import projector

@@ -5,7 +5,7 @@ import torch
 
 import ct
 from bayesnn.calibration import coverage
-from ct.classical.filtered_backprojection import hann, ramp
+from ct.classical.windows import hann, ramp
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
 
