@@ -10,7 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ct.data.images import ImageStack, read_image, read_start
+from ct.data.file_start import read_start
+from ct.data.image_stack import ImageStack
+from ct.data.images import read_image
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.scan_options import ScanOptions
 from ct.data.sinogram_file import plain
@@ -76,9 +78,10 @@ def _describe_image(image: ImageStack) -> dict[str, Any]:
         "rows": rows,
         "columns": columns,
         "units": image.units or None,
-        "minimum": float(image.values.min()),
-        "maximum": float(image.values.max()),
+        "minimum": min(float(image.read(i).min()) for i in range(slices)),
+        "maximum": max(float(image.read(i).max()) for i in range(slices)),
         "pixel_size_mm": image.pixel_size,
+        "slice_spacing_mm": image.slice_spacing,
     }
 
 

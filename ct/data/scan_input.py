@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from bayesnn.checks import check_count, check_positive
-from ct.data.images import load_npy, read_start
+from ct.data.file_start import read_start
 from ct.data.measured import Measured
+from ct.data.npy_file import load_npy
 from ct.data.scan_options import ScanOptions
 from ct.data.sinogram_file import SinogramFile, open_sinogram
 from ct.data.values import ValueSummary, line_integrals, summarise

@@ -15,7 +15,8 @@ from bayesnn.checks import check_count, check_positive
 from bayesnn.files import check_writable
 from bayesnn.seeds import seeded_generator
 from bayesnn.versions import installed_versions
-from ct.data.images import ImageStack, read_image
+from ct.data.image_stack import ImageStack
+from ct.data.images import read_image
 from ct.data.sinogram_file import write_sinogram
 from ct.geometry import ImageGrid, ParallelBeam
 from ct.projectors.operator import Projector, projector

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from bayesnn.files import atomic_write
-from ct.data.images import load_npy, read_start
+from ct.data.file_start import read_start
+from ct.data.npy_file import load_npy
 from ct.geometry import ImageGrid, Scan
 from ct.geometry_json import geometry_from_json, geometry_to_json
 

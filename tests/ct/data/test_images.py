@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import tifffile
 from pydicom.data import get_testdata_file
 from skimage import io
 
@@ -66,7 +67,7 @@ def test_npy_is_one_slice_or_a_stack(tmp_path: Path) -> None:
     assert (stack.shape, one.shape) == ((2, 3, 4), (1, 3, 4))
     np.testing.assert_array_equal(stack.read(1), values[1].astype(np.float32))
     np.testing.assert_array_equal(one.read(0), stack.read(1))
-    assert isinstance(stack.values, np.memmap)  # a large stack is not read at once
+    assert isinstance(stack.stack.load(0), np.memmap)  # a large stack is not read at once
 
 
 BAD: dict[str, tuple[bytes | np.ndarray, str]] = {
@@ -77,8 +78,8 @@ BAD: dict[str, tuple[bytes | np.ndarray, str]] = {
     "nan": (np.array([[1.0, np.nan]]), "1 NaN or infinite .*row and column \\(0, 1\\)"),
     "complex": (np.zeros((2, 2), complex), "real numbers"),
     "text": (np.array([["a"]]), "real numbers"),
-    "vector": (np.zeros(3), "shape \\(3,\\)"),
-    "nothing": (np.zeros((0, 3)), "shape \\(0, 3\\)"),
+    "vector": (np.zeros(3), "shape \\[3\\]"),
+    "nothing": (np.zeros((0, 3)), "shape \\[0, 3\\]"),
 }
 
 
@@ -113,5 +114,112 @@ def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         read_image(tmp_path / "no.npy")
-    with pytest.raises(ValueError, match="found a folder"):
+    with pytest.raises(ValueError, match="found no file in it"):
         read_image(tmp_path)
+
+
+def test_tiff_is_one_image_a_stack_of_pages_or_a_folder(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 60_000, (3, 4, 5)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "one", values[0])
+    tifffile.imwrite(tmp_path / "pages", values, compression="zlib", photometric="minisblack")
+    tifffile.imwrite(tmp_path / "imagej", values, imagej=True)
+    (tmp_path / "folder").mkdir()
+    for index, number in enumerate([2, 9, 10]):  # sorted as numbers, not as text
+        tifffile.imwrite(tmp_path / "folder" / f"s_{number}.tif", values[index])
+    assert read_image(tmp_path / "one").units == "grey value"
+    np.testing.assert_array_equal(read_image(tmp_path / "one").read(0), values[0])
+    for name in ("pages", "imagej", "folder"):
+        image = read_image(tmp_path / name)
+        assert image.shape == (3, 4, 5)
+        for index in range(3):
+            np.testing.assert_array_equal(image.read(index), values[index])
+
+
+def test_tiff_of_one_page_that_hides_a_stack(tmp_path: Path) -> None:
+    """ImageJ's form of large stacks: one page, the other slices behind its values."""
+    values = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values[0], metadata=None, description=IMAGEJ)
+    with (tmp_path / "a.tif").open("ab") as file:
+        file.write(values[1:].tobytes())
+    image = read_image(tmp_path / "a.tif")
+    assert (image.shape, image.units) == ((3, 4, 5), "")
+    np.testing.assert_array_equal(image.read(2), values[2])
+
+
+IMAGEJ = "ImageJ=1.11a\nimages=3\nslices=3\n"
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.7, 0.99])
+@pytest.mark.parametrize("form", [{}, {"imagej": True}, {"compression": "zlib"}])
+def test_truncated_tiff(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], part: float, form: dict[str, object]
+) -> None:
+    values = np.random.default_rng(0).normal(size=(5, 40, 60)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values, **form)
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(ValueError, match=r"a\.tif.*truncated"):
+        read_image(tmp_path / "a.tif")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("pages", "message"),
+    [
+        ([np.zeros((3, 4, 3), np.uint8)], "found colour"),
+        (
+            [np.zeros((3, 4)), np.zeros((3, 5))],
+            "pages of one size and type, found 3×4 float64, 3×5",
+        ),
+        ([np.zeros((3, 4), np.complex64)], "real numbers"),
+        ([np.full((3, 4), np.inf)], "12 NaN or infinite"),
+    ],
+)
+def test_tiff_that_is_no_image(tmp_path: Path, pages: list[np.ndarray], message: str) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for page in pages:
+            file.write(page, contiguous=False)
+    with pytest.raises(ValueError, match=message):
+        read_image(tmp_path / "a.tif")
+
+
+def series(folder: Path, heights: list[float], **changes: object) -> None:
+    folder.mkdir()
+    for number, height in enumerate(heights):
+        dataset = pydicom.dcmread(ct_slice())
+        dataset.ImagePositionPatient = [-10, 20, height]
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.RescaleIntercept = height
+        for name, value in changes.items():
+            setattr(dataset, name, value if number else getattr(dataset, name))
+        dataset.save_as(folder / f"{number}.dcm")
+
+
+def test_a_folder_of_dicom_slices_is_sorted_by_position(tmp_path: Path) -> None:
+    series(tmp_path / "ct", [5.0, -2.5, 0.0, 2.5])
+    (tmp_path / "ct" / "readme.txt").write_text("not a slice")
+    image = read_image(tmp_path / "ct")
+    assert image.shape == (4, 128, 128)
+    assert (image.slice_spacing, image.units) == (2.5, "HU")
+    assert image.pixel_size == pytest.approx(0.661468)
+    stored = pydicom.dcmread(ct_slice()).pixel_array
+    for index, height in enumerate([-2.5, 0, 2.5, 5]):
+        np.testing.assert_array_equal(image.read(index), (stored + height).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("heights", "changes", "message"),
+    [
+        ([0.0, 1.0, 3.0, 4.0], {}, "1 mm apart, found 2 mm .*missing"),
+        ([0.0, 0.0], {}, "found 0 mm"),
+        ([0.0, 1.0], {"SeriesInstanceUID": "1.2.3"}, "expected one series, found 2"),
+        ([0.0, 1.0], {"PixelSpacing": [0.5, 0.5]}, "pixels of one size, found 2"),
+        ([0.0, 1.0], {"ImagePositionPatient": None}, "expected ImagePositionPatient"),
+    ],
+)
+def test_dicom_folders_that_are_no_stack(
+    tmp_path: Path, heights: list[float], changes: dict[str, object], message: str
+) -> None:
+    series(tmp_path / "ct", heights, **changes)
+    with pytest.raises(ValueError, match=message):
+        read_image(tmp_path / "ct")
