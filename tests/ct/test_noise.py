@@ -12,7 +12,7 @@ from skimage.data import shepp_logan_phantom
 from skimage.transform import resize
 from torch import Tensor
 
-from ct.geometry import ImageGrid, ParallelBeam
+from ct.geometry import FanBeam, ImageGrid, ParallelBeam, Scan
 from ct.noise import estimate_noise_std
 from ct.projectors.operator import projector
 
@@ -33,12 +33,17 @@ def _half_turn(n_views: int) -> np.ndarray:
     return np.pi * np.arange(n_views) / n_views
 
 
+N_DETECTORS = math.ceil(math.sqrt(2) * SIZE) + 1
+
+
 def _noisy(
     image: Tensor, angles: np.ndarray, snr_db: float, *, seed: int = 0, center: float | None = None
 ) -> tuple[Tensor, float]:
     """A sinogram with white noise and that noise's standard deviation."""
-    n_detectors = math.ceil(math.sqrt(2) * SIZE) + 1
-    scan = ParallelBeam(angles, n_detectors, center=center)
+    return _with_noise(image, ParallelBeam(angles, N_DETECTORS, center=center), snr_db, seed=seed)
+
+
+def _with_noise(image: Tensor, scan: Scan, snr_db: float, *, seed: int = 0) -> tuple[Tensor, float]:
     clean = projector(ImageGrid((SIZE, SIZE)), scan)(image)
     std = float(clean.square().mean().sqrt()) * 10 ** (-snr_db / 20)
     noise = torch.randn(
@@ -118,3 +123,74 @@ def test_white_noise_alone() -> None:
 def test_what_cannot_be_estimated_is_refused(sinogram: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         estimate_noise_std(sinogram)
+
+
+def _fan(angles: np.ndarray, source_origin: float) -> FanBeam:
+    return FanBeam(angles, N_DETECTORS, source_origin, 1.35 * source_origin, 1.35)
+
+
+@pytest.mark.parametrize(
+    ("angles", "source_origin", "snr_db", "tolerance"),
+    [
+        (2 * _half_turn(60), 320, 40, 0.15),
+        (2 * _half_turn(60), 115, 40, 0.25),
+        (2 * _half_turn(360), 320, 50, 0.35),
+        (_half_turn(181) / 2, 320, 40, 0.08),
+        (_half_turn(181) / 2, 115, 50, 0.25),
+        (_half_turn(20) / 2, 320, 40, 0.35),
+    ],
+    ids=[
+        "full turn",
+        "wide fan",
+        "dense, little noise",
+        "limited",
+        "limited and wide",
+        "few views",
+    ],
+)
+@pytest.mark.parametrize("make_image", [_shepp_logan, _real_slice])
+def test_fan_beams(
+    make_image: Callable[[], Tensor],
+    angles: np.ndarray,
+    source_origin: float,
+    snr_db: float,
+    tolerance: float,
+) -> None:
+    sinogram, std = _with_noise(make_image(), _fan(angles, source_origin), snr_db)
+    assert 0.93 * std < estimate_noise_std(sinogram) < (1 + tolerance) * std
+
+
+def test_views_half_a_degree_apart_on_a_limited_arc() -> None:
+    """Where neither wedge is empty, differences along views and detector still find the noise."""
+    sinogram, std = _noisy(_shepp_logan(), _half_turn(181) / 2, 40)
+    assert estimate_noise_std(sinogram) == pytest.approx(std, rel=0.08)
+
+
+@pytest.mark.parametrize("make_image", [_shepp_logan, _real_slice])
+def test_the_factor_of_noise_that_differs_from_ray_to_ray(
+    make_image: Callable[[], Tensor],
+) -> None:
+    """Noise as of counts, ten times larger in the object's shadow, and one ray in fifty missing."""
+    clean, _ = _noisy(make_image(), _half_turn(90), 200)
+    shape = torch.exp(clean / clean.max() * 2.3)
+    generator = torch.Generator().manual_seed(0)
+    std = 0.005 * float(clean.square().mean().sqrt())
+    noisy = clean + std * shape * torch.randn(clean.shape, dtype=clean.dtype, generator=generator)
+    missing = torch.rand(clean.shape, generator=generator) < 0.02
+    shape = torch.where(missing, math.inf, shape)
+    guessed = torch.where(missing, (noisy.roll(1, 1) + noisy.roll(-1, 1)) / 2, noisy)
+    assert estimate_noise_std(guessed, shape) == pytest.approx(std, rel=0.13)
+    # the same noise taken for white is another number
+    assert estimate_noise_std(guessed) > 1.5 * std
+
+
+def test_stripes_are_no_noise_where_views_are_dense() -> None:
+    sinogram, std = _noisy(_real_slice(), _half_turn(180), 40)
+    stripes = torch.randn(N_DETECTORS, generator=torch.Generator().manual_seed(3))
+    assert estimate_noise_std(sinogram + 5 * std * stripes) == pytest.approx(std, rel=0.08)
+
+
+@pytest.mark.parametrize("relative", [torch.ones(2, 3), torch.zeros(60, 40)])
+def test_relative_noise_that_cannot_be_is_refused(relative: Tensor) -> None:
+    with pytest.raises(ValueError, match="relative_std: expected numbers above 0"):
+        estimate_noise_std(torch.randn(60, 40), relative)
