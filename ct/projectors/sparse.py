@@ -1,10 +1,9 @@
-"""Joseph's weights as sparse matrices, one for each direction, for CPU and GPU."""
+"""Projection as products with sparse matrices, one for each direction."""
 
 from __future__ import annotations
 
-import math
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,106 +11,86 @@ from scipy import sparse
 from torch import Tensor
 
 from ct.geometry import ImageGrid, Scan
-from ct.projectors.crossings import Crossings, crossings
+from ct.projectors.crossings import crossings
+from ct.projectors.joseph_matrix import joseph_matrix
+from ct.projectors.symmetry import find_symmetry
 
 # below these, one matrix product costs more than a loop of matrix-vector products
 # (512², 60 views: MKL on 2 cores, cuSPARSE on an H100)
 _SMALLEST_BATCH_FOR_PRODUCT = {"cpu": 3, "cuda": 24}
+_MOST_COLUMNS = 8  # of one product; with 16 a pixel's values no longer stay in the cache
 
 
 class SparseWeights:
-    """A and Aᵀ in compressed rows, made at first use for each dtype and device, and kept."""
+    """A and Aᵀ in compressed rows, each made at first use for a dtype and device, and kept.
+
+    Views that are one another's mirror images or quarter turns share weights, which then meet
+    the moved images side by side, as the columns of one matrix product.
+    """
 
     def __init__(self, grid: ImageGrid, scan: Scan) -> None:
         self._grid = grid
         self._scan = scan
-        self._pairs: dict[tuple[torch.dtype, torch.device], _Pair] = {}
+        self._path = crossings(grid, scan)
+        self._symmetry = find_symmetry(grid, scan, self._path)
+        self._matrices: dict[torch.dtype, sparse.csr_array] = {}
+        self._tensors: dict[tuple[torch.dtype, torch.device, bool], Tensor] = {}
+        self._ray_indices: dict[torch.device, Tensor] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sinograms [batch, views, detectors] of images [batch, rows, columns]."""
-        y = _product(self._pair(x).forward, x.reshape(len(x), -1))
+        moves, index = self._symmetry.moves, self._ray_index(x.device)
+        matrix = self._matrix(x, transposed=False)
+        rows, columns = self._grid.shape
+        y = x.new_empty(len(x), len(index))
+        for part in _parts(len(x), len(moves)):
+            images = x[part]
+            moved = x.new_empty(rows, columns, len(moves), len(images))
+            for i, move in enumerate(moves):
+                moved[:, :, i] = move.image_before(images).permute(1, 2, 0)
+            values = _product(matrix, moved.reshape(rows * columns, -1))
+            y[part] = values.reshape(-1, len(images)).index_select(0, index).T
         return y.reshape(-1, self._scan.n_views, self._scan.n_detectors)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """Return sinograms [batch, views, detectors] back-projected to [batch, rows, columns]."""
-        return _product(self._pair(y).adjoint, y.reshape(len(y), -1)).reshape(-1, *self._grid.shape)
+        moves, index = self._symmetry.moves, self._ray_index(y.device)
+        matrix = self._matrix(y, transposed=True)
+        x = y.new_empty(len(y), *self._grid.shape)
+        for part in _parts(len(y), len(moves)):
+            sinograms = y[part].reshape(-1, len(index))
+            values = y.new_zeros(matrix.shape[1] * len(moves), len(sinograms))
+            values.index_add_(0, index, sinograms.T)  # views may be at the same angle
+            moved = _product(matrix, values.reshape(matrix.shape[1], -1))
+            moved = moved.reshape(*self._grid.shape, len(moves), len(sinograms))
+            for i, move in enumerate(moves):
+                image = move.image_after(moved[:, :, i].permute(2, 0, 1))
+                x[part] = image if i == 0 else x[part].add_(image)
+        return x
 
-    def _pair(self, like: Tensor) -> _Pair:
-        key = (like.dtype, like.device)
-        if key not in self._pairs:
-            matrix = joseph_matrix(self._grid, self._scan, like.dtype)
-            # scipy's transpose by columns is Aᵀ by rows; storing both keeps both directions fast
-            adjoint = matrix.tocsc().T
-            self._pairs[key] = _Pair(
-                _to_torch(matrix, like.device), _to_torch(adjoint, like.device)
-            )
-        return self._pairs[key]
+    def _matrix(self, like: Tensor, *, transposed: bool) -> Tensor:
+        key = (like.dtype, like.device, transposed)
+        if key not in self._tensors:
+            if like.dtype not in self._matrices:
+                dtype = np.float32 if like.dtype == torch.float32 else np.float64
+                views = self._symmetry.kept
+                self._matrices[like.dtype] = joseph_matrix(self._grid, self._path, views, dtype)
+            matrix = self._matrices[like.dtype]
+            # scipy's transpose by columns is Aᵀ by rows
+            self._tensors[key] = _to_torch(matrix.tocsc().T if transposed else matrix, like.device)
+        return self._tensors[key]
 
-
-class _Pair(NamedTuple):
-    forward: Tensor
-    adjoint: Tensor
-
-
-def joseph_matrix(grid: ImageGrid, scan: Scan, dtype: torch.dtype) -> sparse.csr_array:
-    """Weights of every pixel in every ray's line integral, in mm.
-
-    A ray shares its length in each row (or column) that it crosses between the two pixels beside
-    the point where it crosses, by linear interpolation.
-
-    Args:
-        grid: where the pixels are.
-        scan: where the rays are.
-        dtype: of the stored weights, float32 or float64; they are computed in float64.
-
-    Returns:
-        [views · detectors, rows · columns]; indices are int32 where they suffice, which MKL needs.
-    """
-    n_rays = scan.n_views * scan.n_detectors
-    n_most = 2 * max(grid.shape) * n_rays
-    index_type = np.int32 if max(n_most, math.prod(grid.shape)) < 2**31 else np.int64
-    # memory that is never written is never taken, so the bound on its size costs nothing
-    weights = np.empty(n_most, dtype=np.float32 if dtype == torch.float32 else np.float64)
-    pixels = np.empty(n_most, dtype=index_type)
-    starts = np.zeros(n_rays + 1, dtype=index_type)
-    path = crossings(grid, scan)
-    stop = 0
-    for view in range(scan.n_views):
-        view_pixels, view_weights, counts = _view(grid, path, view, index_type)
-        start, stop = stop, stop + len(view_weights)
-        pixels[start:stop] = view_pixels
-        weights[start:stop] = view_weights
-        rays = slice(view * scan.n_detectors + 1, (view + 1) * scan.n_detectors + 1)
-        starts[rays] = start + np.cumsum(counts)
-    shape = (n_rays, math.prod(grid.shape))
-    return sparse.csr_array((weights[:stop], pixels[:stop], starts), shape=shape)
+    def _ray_index(self, device: torch.device) -> Tensor:
+        if device not in self._ray_indices:
+            self._ray_indices[device] = self._symmetry.ray_index(self._scan).to(device)
+        return self._ray_indices[device]
 
 
-def _view(
-    grid: ImageGrid, path: Crossings, view: int, index_type: type[np.signedinteger]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pixel indices and weights of one view, ray after ray, and how many each ray has."""
-    rows, columns = grid.shape
-    by_rows, first, step, length = (
-        part[view, :, None].numpy() for part in (path.by_rows, path.first, path.step, path.length)
-    )
-    n_along, n_across = np.where(by_rows, rows, columns), np.where(by_rows, columns, rows)
-    along = np.where(by_rows, columns, 1).astype(index_type)
-    across = np.where(by_rows, 1, columns).astype(index_type)
-    line = np.arange(n_along.max(), dtype=index_type)
-    position = first + step * line
-    low = np.floor(position)
-    above = position - low
-    low = np.clip(low, -2, n_across).astype(index_type)  # far rays must not overflow the index
-    pixel = low * across + line * along
-    pixels = np.stack([pixel, pixel + across], axis=-1)
-    weights = np.stack([(1 - above) * length, above * length], axis=-1)
-    crossed = line < n_along
-    inside = np.stack(
-        [crossed & (low >= 0) & (low < n_across), crossed & (low >= -1) & (low < n_across - 1)],
-        axis=-1,
-    )
-    return pixels[inside], weights[inside], inside.sum(axis=(1, 2))
+def _parts(n: int, n_moves: int) -> Iterator[slice]:
+    """Yield the slices of a batch that go into one product each."""
+    size = max(1, _MOST_COLUMNS // n_moves)
+    for start in range(0, n, size):
+        yield slice(start, start + size)
 
 
 def _to_torch(matrix: sparse.csr_array, device: torch.device) -> Tensor:
@@ -129,12 +108,12 @@ def _to_torch(matrix: sparse.csr_array, device: torch.device) -> Tensor:
 
 
 def _product(matrix: Tensor, x: Tensor) -> Tensor:
-    """Return `matrix` times each row of x [batch, n]."""
+    """Return `matrix` times each column of x [n, columns]."""
     device = x.device.type
     smallest = _SMALLEST_BATCH_FOR_PRODUCT.get(device, 1)
     if device == "cpu" and not torch._C.has_mkl:
         smallest = 1  # torch's own loops know the matrix product only
     with torch.autocast(device, enabled=False):  # which would round the weights
-        if len(x) < smallest:
-            return torch.stack([torch.mv(matrix, item) for item in x])
-        return torch.mm(matrix, x.T).T
+        if x.shape[1] < smallest:
+            return torch.stack([torch.mv(matrix, column) for column in x.unbind(1)], dim=1)
+        return torch.mm(matrix, x)
