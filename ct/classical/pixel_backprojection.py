@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Float64
@@ -11,7 +12,7 @@ from torch import Tensor
 from ct.geometry import FanBeam, ImageGrid, Scan
 
 # values of (pixel, view) at a time: on the CPU what stays in cache, on a GPU what keeps it busy
-_AT_ONCE = {"cpu": 2**17, "cuda": 2**22}
+_AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
 
 
 def backproject(
@@ -44,46 +45,56 @@ def backproject(
     batch = filtered.shape[:-2]
     # a zero at each end: interpolation past the last bin falls to nothing
     padded = torch.nn.functional.pad(filtered, (1, 1)).reshape(math.prod(batch), -1)
-    return _images(padded.T.contiguous(), grid, scan).reshape(*batch, *grid.shape)
+    # and one more, for who stands on the very last
+    table = torch.nn.functional.pad(padded, (0, 1)).T.contiguous()
+    return _images(table, grid, scan).reshape(*batch, *grid.shape)
 
 
 def _images(
     table: Float[Tensor, "entries batch"], grid: ImageGrid, scan: Scan
-) -> Float[Tensor, "batch pixels"]:
-    """Return sums over views for a table that has one row for each ray, and one past each end."""
-    n_pixels, n_ends = math.prod(grid.shape), scan.n_detectors + 2
+) -> Float[Tensor, "batch rows columns"]:
+    """Return sums over views for a table that has one row a ray, and one past each view's ends."""
+    n_ends = scan.n_detectors + 2
     first = torch.arange(scan.n_views, dtype=torch.int32, device=table.device) * n_ends
-    at_once = max(1, _AT_ONCE.get(table.device.type, 2**20) // scan.n_views)
-    x = grid.x_positions.to(table.device).repeat(grid.shape[0])
-    y = grid.y_positions.to(table.device).repeat_interleave(grid.shape[1])
-    images = table.new_empty(table.shape[1], n_pixels)
-    for start in range(0, n_pixels, at_once):
-        block = slice(start, start + at_once)
-        position, weight = _shadows(x[block, None], y[block, None], scan)
-        position = (position + 1).clamp_(0, n_ends - 1)
-        low = position.int().clamp_(max=n_ends - 2)
+    x, y = grid.x_positions.to(table.device), grid.y_positions.to(table.device)
+    images = table.new_empty(table.shape[1], *grid.shape)
+    for rows, columns in _blocks(grid.shape, scan.n_views, table.device.type):
+        position, weight = _shadows(x[columns], y[rows], scan)
+        position = (position.flatten(0, 1) + 1).clamp_(0, n_ends - 1)
+        low = position.int()
         above = position.sub_(low).to(table.dtype)
+        low += first
         pair = torch.cat([1 - above, above], dim=1)
         if weight is not None:
-            pair *= weight.to(table.dtype).repeat(1, 2)
-        low += first
-        images[:, block] = torch.nn.functional.embedding_bag(
+            pair *= weight.flatten(0, 1).to(table.dtype).repeat(1, 2)
+        sums = torch.nn.functional.embedding_bag(
             torch.cat([low, low + 1], dim=1), table, mode="sum", per_sample_weights=pair
-        ).T
+        )
+        part = images[:, rows, columns]
+        part.copy_(sums.T.reshape(part.shape))
     return images
 
 
+def _blocks(shape: tuple[int, int], n_views: int, device: str) -> Iterator[tuple[slice, slice]]:
+    pixels = max(1, _AT_ONCE.get(device, 2**20) // n_views)
+    n_columns = min(shape[1], pixels)
+    n_rows = max(1, pixels // n_columns)
+    for row in range(0, shape[0], n_rows):
+        for column in range(0, shape[1], n_columns):
+            yield slice(row, row + n_rows), slice(column, column + n_columns)
+
+
 def _shadows(
-    x: Float64[Tensor, "pixels 1"], y: Float64[Tensor, "pixels 1"], scan: Scan
-) -> tuple[Float64[Tensor, "pixels views"], Float64[Tensor, "pixels views"] | None]:
+    x: Float64[Tensor, " columns"], y: Float64[Tensor, " rows"], scan: Scan
+) -> tuple[Float64[Tensor, "rows columns views"], Float64[Tensor, "rows columns views"] | None]:
     """Return the detector index on which each pixel falls, and its weight where that is not 1."""
     angles = torch.tensor(scan.angles, dtype=torch.float64, device=x.device)
     cos, sin = angles.cos(), angles.sin()
     if not isinstance(scan, FanBeam):
         spacing = scan.detector_spacing
-        return x * (cos / spacing) + (y * (sin / spacing) + scan.center), None
-    across = x * cos + y * sin - scan.source_offset
-    depth = y * cos - x * sin + scan.source_origin
+        return _plane(x, cos / spacing, y, sin / spacing, scan.center), None
+    across = _plane(x, cos, y, sin, -scan.source_offset)
+    depth = _plane(x, -sin, y, cos, scan.source_origin)
     if scan.curved:
         t = torch.atan2(across, depth) * scan.source_detector
         squared = across.square() + depth.square()
@@ -94,3 +105,13 @@ def _shadows(
         squared = depth.square()
     position = (t / scan.detector_spacing + scan.center).clamp(-1, scan.n_detectors)
     return position, scan.source_detector**2 / squared
+
+
+def _plane(
+    x: Float64[Tensor, " columns"],
+    along_x: Float64[Tensor, " views"],
+    y: Float64[Tensor, " rows"],
+    along_y: Float64[Tensor, " views"],
+    constant: float,
+) -> Float64[Tensor, "rows columns views"]:
+    return (y[:, None] * along_y + constant)[:, None, :] + x[:, None] * along_x
