@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ct.posterior.mc_dropout import mc_dropout
 from ct.problem import Method, Progress
 from ct.projectors.operator import projector
 from ct.result import Reconstruction
+from ct.result_metadata import run_metadata, slice_record
 from ct.slices import SliceSolver
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def reconstruct(
     """
     values = _checked_sinogram(sinogram, scan)
     noise = None if noise_std is None else _checked_noise(noise_std, values)
-    place = values.device if device is None else _checked_device(device)
+    where = values.device if device is None else _checked_device(device)
     check_count(seed, "seed", minimum=0)
     check_count(first_slice, "first_slice", minimum=0)
     method = mc_dropout() if method is None else method
@@ -94,26 +95,21 @@ def reconstruct(
         projector=projector(grid, scan),
         grid=grid,
         scan=scan,
-        device=place,
+        device=where,
         seed=seed,
         keep_samples=keep_samples,
     )
     per_slice = noise if noise is not None and noise.ndim == 3 else [noise] * len(stack)
     solved = solver.solve(stack, list(per_slice), first_slice=first_slice, progress=progress)
     estimates = [one.estimate for one in solved]
-    metadata: dict[str, Any] = {
-        "method": method.name,
-        "settings": method.settings(),
-        "units": units,
-        "seed": seed,
-        "slices": list(range(first_slice, first_slice + len(stack))),
-        "n_samples": method.n_samples,
-        "noise_std": [one.noise_mean for one in solved],
-        "noise_std_source": "estimated" if noise is None else "given",
-        "calibration": estimates[0].calibration,
-        "versions": installed_versions("bayesnn", "torch"),
-        "diagnostics": [estimate.diagnostics for estimate in estimates],
-    }
+    metadata = run_metadata(
+        method,
+        seed=seed,
+        units=units,
+        noise_std_source="estimated" if noise is None else "given",
+        versions=installed_versions("bayesnn", "torch"),
+        slices=[slice_record(first_slice + place, one) for place, one in enumerate(solved)],
+    )
     result = Reconstruction(
         mean=torch.stack([estimate.mean for estimate in estimates]),
         std=_stacked([estimate.std for estimate in estimates]),

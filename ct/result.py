@@ -194,21 +194,25 @@ class Reconstruction:
         write_result(path, self)
 
     @staticmethod
-    def load(path: str | os.PathLike[str]) -> Reconstruction:
-        """Read what `save` wrote.
+    def load(
+        path: str | os.PathLike[str], *, slices: Sequence[int] | None = None
+    ) -> Reconstruction:
+        """Read what `save` wrote, all of it or some slices.
 
         Args:
-            path: the file.
+            path: the file; `ct.open_reconstruction` reads one slice after the other.
+            slices: the slices' places in the file, such as range(10, 20); None for all.
 
         Returns:
-            The result, on the CPU.
+            The result, on the CPU; a stack where `slices` are given.
 
         Raises:
-            ValueError: the file is missing, empty, truncated, foreign or of a later version.
+            ValueError: the file is missing, empty, truncated, foreign or of a later version, or
+                has no such slice.
         """
         from ct.data.result_file import read_result
 
-        return read_result(path)
+        return read_result(path, slices)
 
     @staticmethod
     def merge(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:

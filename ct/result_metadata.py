@@ -3,12 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from ct.problem import Method
+    from ct.slices import SolvedSlice
 
 Metadata: TypeAlias = dict[str, Any]
 
 PER_SLICE = ("slices", "noise_std", "diagnostics")
 """Entries that are lists with one value for each slice; all others hold for the whole result."""
+
+
+def run_metadata(
+    method: Method,
+    *,
+    seed: int,
+    units: str,
+    noise_std_source: str,
+    versions: dict[str, str],
+    slices: Sequence[Metadata],
+) -> Metadata:
+    """Return what a result says of itself.
+
+    Args:
+        method: what made it.
+        seed: seed of everything random.
+        units: the image's units.
+        noise_std_source: "given", "measured" or "estimated".
+        versions: of all that the numbers depend on.
+        slices: each slice's `slice_record`.
+    """
+    return {
+        "method": method.name,
+        "settings": method.settings(),
+        "units": units,
+        "seed": seed,
+        "slices": [one["slice"] for one in slices],
+        "n_samples": method.n_samples,
+        "noise_std": [one["noise_std"] for one in slices],
+        "noise_std_source": noise_std_source,
+        "calibration": slices[0]["calibration"],
+        "versions": versions,
+        "diagnostics": [one["diagnostics"] for one in slices],
+    }
+
+
+def slice_record(index: int, solved: SolvedSlice) -> Metadata:
+    """Return what is to be said of one slice, as JSON can hold it.
+
+    Args:
+        index: the slice's number.
+        solved: its estimate and noise.
+    """
+    return {
+        "slice": index,
+        "noise_std": solved.noise_mean,
+        "calibration": solved.estimate.calibration,
+        "diagnostics": solved.estimate.diagnostics,
+    }
 
 
 def slice_metadata(metadata: Metadata, index: int) -> Metadata:
@@ -18,7 +71,20 @@ def slice_metadata(metadata: Metadata, index: int) -> Metadata:
         >>> slice_metadata({"seed": 0, "noise_std": [0.1, 0.2]}, 1)
         {'seed': 0, 'noise_std': [0.2]}
     """
-    return {key: [value[index]] if key in PER_SLICE else value for key, value in metadata.items()}
+    return choose_slices(metadata, [index])
+
+
+def choose_slices(metadata: Metadata, slices: Sequence[int]) -> Metadata:
+    """Return the metadata of some slices of a stack, by their places in it.
+
+    Example:
+        >>> choose_slices({"seed": 0, "noise_std": [0.1, 0.2, 0.3]}, [2, 0])
+        {'seed': 0, 'noise_std': [0.3, 0.1]}
+    """
+    return {
+        key: [value[index] for index in slices] if key in PER_SLICE else value
+        for key, value in metadata.items()
+    }
 
 
 def merge_metadata(parts: Sequence[Metadata]) -> Metadata:

@@ -1,27 +1,35 @@
-"""File to file: one slice after the other, every finished one kept, the result written at once."""
+"""File to file: chunk after chunk, every finished one kept; the result appears when it is whole."""
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
 from bayesnn.checks import check_count, check_positive
+from ct.chunk import solve_chunk
+from ct.data.digest import content_digest
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.simulation import check_output, versions
+from ct.geometry import ImageGrid
 from ct.geometry_json import geometry_to_json
 from ct.method_choice import choose_method
-from ct.parts import file_digest, open_parts
+from ct.partial_result import PartialResult, open_partial
 from ct.problem import Method
 from ct.problem import Progress as SliceProgress
+from ct.projectors.operator import projector
 from ct.reconstruct_config import ReconstructConfig
-from ct.reconstruction import SAMPLE_BUDGET, reconstruct
+from ct.reconstruction import SAMPLE_BUDGET
+from ct.result_metadata import Metadata, run_metadata
+from ct.run_options import choose_device, parse_slices
+from ct.slices import SliceSolver
 
-Progress: TypeAlias = Callable[[float], None]
-"""Called with the share of the whole work that is done."""
+Progress: TypeAlias = Callable[[float, float], None]
+"""Called with (slices done, slices in all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,10 @@ class ReconstructSummary:
         slices: the slices' numbers in the sinogram file.
         resumed: how many of them an earlier run had finished.
         raised_counts: how many counts of zero were raised to have a logarithm.
+        missing_rays: how many rays were not measured and got a value from their neighbours.
+        noise_std: each slice's mean noise of a ray, in the sinogram's units.
+        units: the image's units.
+        seconds: how long the run took.
     """
 
     output: str
@@ -43,6 +55,10 @@ class ReconstructSummary:
     slices: tuple[int, ...]
     resumed: int
     raised_counts: int
+    missing_rays: int
+    noise_std: tuple[float, ...]
+    units: str
+    seconds: float
 
 
 class Interrupted(KeyboardInterrupt):
@@ -52,24 +68,27 @@ class Interrupted(KeyboardInterrupt):
 def reconstruct_file(
     config: ReconstructConfig, *, progress: Progress | None = None
 ) -> ReconstructSummary:
-    """Reconstruct a sinogram file, slice by slice, into a result file.
+    """Reconstruct a sinogram file, chunk of slices by chunk, into a result file.
 
-    Input, settings and output are checked before work starts. Every finished slice is kept beside
-    the output, so that an interruption of any kind loses the slice in work alone; the result
-    appears when it is whole. A run that is resumed gives the same numbers, bit for bit.
+    Input, settings, output and the room on its disk are checked before work starts. A chunk is one
+    slice, or as many as the method takes at once within `ct.slices.MEMORY_BUDGET`; memory does not
+    grow with the number of slices. Every finished chunk is kept beside the output, so that an
+    interruption of any kind loses the chunk in work alone; the result appears when it is whole. A
+    run that is resumed gives the same numbers, bit for bit.
 
     Args:
         config: what to do.
-        progress: told the share of the work that is done.
+        progress: told the slices that are done, and how many there are.
 
     Returns:
         What was done.
 
     Raises:
-        ValueError: the input, a setting or the output cannot be used, or an earlier run's slices
-            are in the way (see `ReconstructConfig.resume`).
+        ValueError: the input, a setting or the output cannot be used, the disk is full, or an
+            earlier run's slices are in the way (see `ReconstructConfig.resume`).
         Interrupted: Ctrl-C; finished slices are kept.
     """
+    start = time.monotonic()
     check_output(config.output, config.sinogram)
     method = choose_method(config.method, config.settings)
     device = choose_device(config.device)
@@ -80,134 +99,123 @@ def reconstruct_file(
     grid, scan = source.geometry()
     indices = parse_slices(config.slices, source.file.shape[0])
     source.read(indices[0])  # counts without --i0 are refused here
-    parts = open_parts(
-        config.output, _work(config, source, method, device, indices), resume=config.resume
+    solver = SliceSolver(
+        method=method,
+        projector=projector(grid, scan),
+        grid=grid,
+        scan=scan,
+        device=device,
+        seed=config.seed,
+        keep_samples=_keeps_samples(method, len(indices), grid),
     )
-    # as `reconstruct` decides for a whole stack
-    n_values = (method.n_samples or 0) * len(indices) * grid.shape[0] * grid.shape[1]
-    keep_samples = n_values * 4 <= SAMPLE_BUDGET
-    earlier = parts.finished()
-    raised = 0
-    try:
-        for position, index in enumerate(indices):
-            if index in earlier:
-                continue
-            measured = source.read(index)
-            raised += measured.n_raised
-            reconstruct(
-                measured.values,
-                scan,
-                grid,
-                method=method,
-                noise_std=config.noise_std,
-                seed=config.seed,
-                device=device,
-                progress=_within(progress, position, len(indices)),
-                first_slice=index,
-                keep_samples=keep_samples,
-                units=source.image_units,
-            ).save(parts.path(index))
-        parts.merge(indices)
-    except KeyboardInterrupt as error:
-        raise Interrupted(
-            f"interrupted: {len(parts.finished())} of {len(indices)} slices are kept beside "
-            f"{config.output}; say --resume to go on with them."
-        ) from error
-    finally:
-        parts.discard_if_empty()
+    length = solver.chunk_length(torch.float32)
+    with open_partial(
+        config.output,
+        work=_work(config, source, solver, indices),
+        shapes=_shapes(solver, len(indices)),
+        resume=config.resume,
+    ) as partial:
+        resumed = sum(len(records) for records in partial.chunks.values())
+        try:
+            if progress is not None:
+                progress(float(resumed), float(len(indices)))
+            for chunk, place in enumerate(range(0, len(indices), length)):
+                if chunk in partial.chunks:
+                    continue
+                numbers = indices[place : place + length]
+                part = solve_chunk(
+                    source,
+                    solver,
+                    numbers,
+                    noise_std=config.noise_std,
+                    progress=_within(progress, place, numbers, indices),
+                )
+                partial.write(chunk, place, part.images, part.records)
+            records = [one for chunk in sorted(partial.chunks) for one in partial.chunks[chunk]]
+            partial.finish(_metadata(config, source, method, records), grid, scan)
+        except KeyboardInterrupt as error:
+            raise Interrupted(f"interrupted: {_kept(partial, indices)}") from error
+        except OSError as error:
+            raise ValueError(
+                f"{config.output}: cannot be written ({error.strerror or error}); "
+                f"{_kept(partial, indices)}"
+            ) from error
     return ReconstructSummary(
         output=str(config.output),
         method=method.name,
         device=str(device),
         slices=tuple(indices),
-        resumed=len(earlier),
-        raised_counts=raised,
+        resumed=resumed,
+        raised_counts=sum(one["raised"] for one in records),
+        missing_rays=sum(one["missing"] for one in records),
+        noise_std=tuple(one["noise_std"] for one in records),
+        units=source.image_units,
+        seconds=time.monotonic() - start,
     )
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device that a user named; "auto" is the GPU where there is one.
-
-    Args:
-        name: "auto", "cpu", "cuda" or "cuda:1".
-
-    Returns:
-        The device.
-
-    Raises:
-        ValueError: no such device here.
-
-    Example:
-        >>> choose_device("cpu")
-        device(type='cpu')
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in {"cpu", "cuda"}:
-        raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {name!r}.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"--device: {name} is not here ({torch.cuda.device_count()} CUDA devices found); say "
-            "--device cpu."
-        )
-    return device
+def _keeps_samples(method: Method, n_slices: int, grid: ImageGrid) -> bool:
+    # as `reconstruct` decides for a whole stack
+    n_values = (method.n_samples or 0) * n_slices * grid.shape[0] * grid.shape[1]
+    return 4 * n_values <= SAMPLE_BUDGET
 
 
-def parse_slices(text: str | None, n_slices: int) -> list[int]:
-    """Return the slices that "a:b" names, from a to before b; either may be left out.
-
-    Args:
-        text: "a:b", or None for all.
-        n_slices: how many there are.
-
-    Returns:
-        Their numbers.
-
-    Raises:
-        ValueError: another form, or slices that are not there.
-
-    Example:
-        >>> parse_slices("1:3", 5), parse_slices("3:", 5)
-        ([1, 2], [3, 4])
-    """
-    match = re.fullmatch(r"(\d*):(\d*)", text or ":")
-    if match is None:
-        raise ValueError(f"--slices: expected a:b, such as 0:{n_slices}, got {text!r}.")
-    start, stop = int(match[1] or 0), int(match[2] or n_slices)
-    if not 0 <= start < stop <= n_slices:
-        raise ValueError(
-            f"--slices: expected a:b with 0 ≤ a < b ≤ {n_slices} (the file's slices), got {text!r}."
-        )
-    return list(range(start, stop))
+def _shapes(solver: SliceSolver, n_slices: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"mean": (n_slices, *solver.grid.shape)}
+    if solver.method.n_samples is not None:
+        shapes["std"] = shapes["mean"]
+        if solver.keep_samples:
+            shapes["samples"] = (n_slices, solver.method.n_samples, *solver.grid.shape)
+    return shapes
 
 
-def _within(progress: Progress | None, position: int, n_slices: int) -> SliceProgress | None:
+def _kept(partial: PartialResult, indices: list[int]) -> str:
+    n_kept = sum(len(records) for records in partial.chunks.values())
+    kept = f"{n_kept} of {len(indices)} slices are kept beside {partial.output}"
+    return f"{kept}; say --resume to go on with them."
+
+
+def _within(
+    progress: Progress | None, place: int, numbers: list[int], indices: list[int]
+) -> SliceProgress | None:
     if progress is None:
         return None
-    return lambda step, steps: progress((position + step / max(steps, 1)) / n_slices)
+    return lambda step, steps: progress(
+        place + len(numbers) * step / max(steps, 1), float(len(indices))
+    )
+
+
+def _metadata(
+    config: ReconstructConfig, source: ScanInput, method: Method, records: list[Metadata]
+) -> Metadata:
+    return run_metadata(
+        method,
+        seed=config.seed,
+        units=source.image_units,
+        noise_std_source=records[0]["noise_std_source"],
+        versions=versions(),
+        slices=records,
+    )
 
 
 def _work(
-    config: ReconstructConfig,
-    source: ScanInput,
-    method: Method,
-    device: torch.device,
-    indices: list[int],
-) -> dict[str, Any]:
+    config: ReconstructConfig, source: ScanInput, solver: SliceSolver, indices: list[int]
+) -> Metadata:
     """Return all that the numbers depend on, as JSON can hold it."""
+    said = {
+        name: content_digest(value) if isinstance(value, str) and Path(value).exists() else value
+        for name, value in vars(config.scan).items()
+    }
     return {
-        "sinogram": file_digest(config.sinogram),
+        "sinogram": content_digest(config.sinogram),
         "geometry": geometry_to_json(*source.geometry()),
-        "values": [source.values, source.i0],
-        "method": method.name,
-        "settings": method.settings(),
+        "values": source.values,
+        "scan": {name: str(value) for name, value in said.items()},
+        "method": solver.method.name,
+        "settings": {**solver.method.settings(), "at once": solver.chunk_length(torch.float32)},
         "noise_std": config.noise_std,
         "seed": config.seed,
-        "slices": indices,
-        "device": device.type,
+        "slices": [indices[0], indices[-1] + 1],
+        "device": solver.device.type,
         "versions": versions(),
     }

@@ -28,19 +28,32 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Callable[[float], None]]:
-    """Yield a function of the share that is done; a terminal shows it, anything else nothing."""
+def progress_bar(description: str) -> Iterator[Callable[..., None]]:
+    """Yield a function of what is done and, where it is no share, of how much there is.
+
+    A terminal shows it, with slices done where they are counted, and the time left; anything else
+    shows nothing.
+    """
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda _done, _total=1.0: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(description, total=1.0)
-        yield lambda share: progress.update(task, completed=share)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    with Progress(*columns, left, console=Console(stderr=True), transient=True) as progress:
+        tasks: list[TaskID] = []
+
+        def show(done: float, total: float = 1.0) -> None:
+            said = f"{int(done)}/{total:g} slices" if total > 1 else f"{100 * done / total:.0f} %"
+            if not tasks:  # what an earlier run did says nothing of this one's speed
+                tasks.append(
+                    progress.add_task(description, completed=int(done), total=total, said=said)
+                )
+            progress.update(tasks[0], completed=done, said=said)
+
+        yield show
 
 
 def _finite(value: Any) -> Any:

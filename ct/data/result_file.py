@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from bayesnn.files import atomic_write
+from ct.geometry import ImageGrid, Scan
 from ct.geometry_json import geometry_from_json, geometry_to_json
 from ct.result import Reconstruction
-from ct.result_metadata import Metadata, merge_metadata
+from ct.result_metadata import Metadata, choose_slices, merge_metadata
 
 _FORMAT = "bayesnn-ct reconstruction"
 _VERSION = 1
@@ -47,39 +48,139 @@ def write_result(path: str | os.PathLike[str], result: Reconstruction) -> None:
                 file[name] = stack.detach().cpu().numpy()
 
 
-def read_result(path: str | os.PathLike[str]) -> Reconstruction:
-    """Read what `write_result` wrote.
+def finish_result(path: Path, metadata: Metadata, grid: ImageGrid, scan: Scan) -> None:
+    """Give a file that holds a stack's images all else that a result file needs.
 
     Args:
-        path: the file.
+        path: a file that `create_result` made and whose values were written.
+        metadata: the result's.
+        grid: where the pixels are.
+        scan: where the rays were.
+    """
+    with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+        _write_attributes(file, metadata, geometry_to_json(grid, scan))
+        file.attrs["single_image"] = False
 
-    Returns:
-        The result, on the CPU.
+
+class StoredReconstruction:
+    """A result file that is open: its images stay on disk until one slice of them is read.
+
+    Attributes:
+        path: the file.
+        grid: where the pixels are.
+        scan: where the rays were.
+        metadata: as of a `Reconstruction`.
+        names: which images it holds: "mean", and "std" and "samples" where there are any.
+        single_image: whether it was saved from one image and no stack.
+    """
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path = path
+        self.grid, self.scan = geometry_from_json(_text(file, "geometry"))
+        self.metadata = _read_attributes(file)
+        self.names = tuple(name for name in _IMAGES if name in file)
+        self.single_image = bool(file.attrs.get("single_image", False))
+        if "mean" not in file:
+            raise ValueError("the dataset 'mean' is missing; the file is damaged.")
+        self._file = file
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+        return len(self._file["mean"])
+
+    def read(self, index: int, *, samples: bool = True) -> Reconstruction:
+        """Return one slice.
+
+        Args:
+            index: its place in the file, from 0.
+            samples: whether to read its joint samples, where there are any.
+
+        Returns:
+            The slice as a single image, on the CPU.
+
+        Raises:
+            ValueError: the file has no such slice, or is damaged.
+        """
+        return self.read_stack([index], samples=samples).single(0)
+
+    def read_stack(self, slices: Sequence[int], *, samples: bool = True) -> Reconstruction:
+        """Return some slices.
+
+        Args:
+            slices: their places in the file, from 0.
+            samples: whether to read their joint samples, where there are any.
+
+        Returns:
+            The slices as a stack, on the CPU.
+
+        Raises:
+            ValueError: no slices, or one that the file does not have, or the file is damaged.
+        """
+        if not slices or not 0 <= min(slices) <= max(slices) < len(self):
+            raise ValueError(
+                f"{self.path}: expected slices from 0 to {len(self) - 1}, got {list(slices)}."
+            )
+        names = [name for name in self.names if samples or name != "samples"]
+        with _reading(self.path):
+            images = {name: _read_slices(self._file[name], slices) for name in names}
+        return Reconstruction(
+            mean=images["mean"],
+            std=images.get("std"),
+            samples=images.get("samples"),
+            metadata=choose_slices(self.metadata, slices),
+            grid=self.grid,
+            scan=self.scan,
+        )
+
+
+@contextmanager
+def open_reconstruction(path: str | os.PathLike[str]) -> Iterator[StoredReconstruction]:
+    """Open a result file whose images may be larger than the memory.
+
+    Args:
+        path: REC.h5.
+
+    Yields:
+        The result, to be read slice by slice while the block lasts.
 
     Raises:
         ValueError: the file is missing, empty, truncated, foreign or of a later version.
+
+    Example:
+        >>> with open_reconstruction("volume.h5") as volume:  # doctest: +SKIP
+        ...     largest = [float(volume.read(index).mean.max()) for index in range(len(volume))]
     """
-    with _opened(Path(path)) as file:
-        grid, scan = geometry_from_json(_text(file, "geometry"))
-        single = bool(file.attrs.get("single_image", False))
+    path = Path(path)
+    with _reading(path):
+        _check_start(path)
+        file = h5py.File(path, "r")
+    with file:
+        with _reading(path):
+            _check_format(file)
+            stored = StoredReconstruction(path, file)
+        yield stored
 
-        def images(name: str) -> Tensor | None:
-            if name not in file:
-                return None
-            stack = torch.from_numpy(np.asarray(file[name][()]))
-            return stack[0] if single else stack
 
-        mean = images("mean")
-        if mean is None:
-            raise ValueError("the dataset 'mean' is missing; the file is damaged.")
-        return Reconstruction(
-            mean=mean,
-            std=images("std"),
-            samples=images("samples"),
-            metadata=_read_attributes(file),
-            grid=grid,
-            scan=scan,
-        )
+def read_result(
+    path: str | os.PathLike[str], slices: Sequence[int] | None = None
+) -> Reconstruction:
+    """Read what `write_result` wrote, all of it or some slices.
+
+    Args:
+        path: the file.
+        slices: the slices' places in the file, such as range(10, 20); None for all.
+
+    Returns:
+        The result, on the CPU; a stack where `slices` are given.
+
+    Raises:
+        ValueError: the file is missing, empty, truncated, foreign or of a later version, or has no
+            such slice.
+    """
+    with open_reconstruction(path) as stored:
+        if slices is not None:
+            return stored.read_stack(slices)
+        return stored.read(0) if stored.single_image else stored.read_stack(range(len(stored)))
 
 
 def merge_results(paths: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:
@@ -99,46 +200,36 @@ def merge_results(paths: Sequence[str | os.PathLike[str]], output: str | os.Path
     names = set(_IMAGES)
     geometries = set()
     for path in paths:
-        with _opened(Path(path)) as file:
-            counts.append(len(file["mean"]))
-            metadata.append(_read_attributes(file))
-            names &= set(file)
-            geometries.add(_text(file, "geometry"))
+        with open_reconstruction(path) as stored:
+            counts.append(len(stored))
+            metadata.append(stored.metadata)
+            names &= set(stored.names)
+            geometries.add((stored.grid, stored.scan))
     if len(geometries) > 1:
         raise ValueError("merge: expected results of one geometry, got several.")
     merged = merge_metadata(metadata)
     with atomic_write(output) as temporary, _create(temporary) as whole:
-        _write_attributes(whole, merged, geometries.pop())
+        _write_attributes(whole, merged, geometry_to_json(*geometries.pop()))
         whole.attrs["single_image"] = False
-        start = 0
+        place = 0
         for path, count in zip(paths, counts, strict=True):
-            with _opened(Path(path)) as file:
-                for name in names:
-                    data = whole.require_dataset(
-                        name, (sum(counts), *file[name].shape[1:]), file[name].dtype, exact=True
-                    )
-                    for index in range(count):
-                        data[start + index] = file[name][index]
-            start += count
+            with open_reconstruction(path) as stored:
+                for index in range(count):
+                    one = stored.read(index, samples="samples" in names)
+                    for name in names:
+                        values = getattr(one, name).numpy()
+                        data = whole.require_dataset(
+                            name, (sum(counts), *values.shape), values.dtype, exact=True
+                        )
+                        data[place] = values
+                    place += 1
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    # every error, of reading too, comes out as a ValueError that names the file
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; give the path of a result file (REC.h5).")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty; write or copy it again.")
-    with path.open("rb") as start:
-        if start.read(8) != b"\x89HDF\r\n\x1a\n":
-            raise ValueError(
-                f"{path}: expected a result file (HDF5), found another kind of file; "
-                "`Reconstruction.save` and `bayesnn-ct reconstruct` write them."
-            )
+def _reading(path: Path) -> Iterator[None]:
+    # every error of reading comes out as a ValueError that names the file
     try:
-        with h5py.File(path, "r") as file:
-            _check_format(file)
-            yield file
+        yield
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path}: expected a whole result file, but it is truncated or damaged ({error}); "
@@ -146,6 +237,27 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _check_start(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError("no such file; give the path of a result file (REC.h5).")
+    with path.open("rb") as file:
+        start = file.read(8)
+    if not start:
+        raise ValueError("the file is empty; write or copy it again.")
+    if start != b"\x89HDF\r\n\x1a\n":
+        raise ValueError(
+            "expected a result file (HDF5), found another kind of file; "
+            "`Reconstruction.save` and `bayesnn-ct reconstruct` write them."
+        )
+
+
+def _read_slices(data: h5py.Dataset, slices: Sequence[int]) -> Tensor:
+    images = np.empty((len(slices), *data.shape[1:]), dtype=data.dtype)
+    for place, index in enumerate(slices):
+        images[place] = data[index]
+    return torch.from_numpy(images)
 
 
 def _create(path: Path) -> h5py.File:

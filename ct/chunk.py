@@ -1,0 +1,92 @@
+"""A few slices of a scan file at a time: from measurements to images and what to say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from ct.data.measured import Measured
+from ct.data.scan_input import ScanInput
+from ct.problem import Progress
+from ct.result_metadata import Metadata, slice_record
+from ct.slices import SliceSolver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Some slices' images, as they go into a result file.
+
+    Attributes:
+        images: "mean", and "std" and "samples" where there are any, slices first.
+        records: what is to be said of each slice, as JSON can hold it: `slice_record`, and how
+            many of its rays were raised or missing.
+    """
+
+    images: dict[str, Float32[np.ndarray, " slices *image"]]
+    records: list[Metadata]
+
+
+def solve_chunk(
+    source: ScanInput,
+    solver: SliceSolver,
+    numbers: list[int],
+    *,
+    noise_std: float | None,
+    progress: Progress | None,
+) -> Chunk:
+    """Read some slices and reconstruct them.
+
+    Args:
+        source: the scan.
+        solver: what all slices share.
+        numbers: the slices' numbers in the scan, one after the other.
+        noise_std: each ray's noise; None for what the scan knows of it, or an estimate.
+        progress: called with the steps of the method over these slices.
+
+    Returns:
+        Their images, and what is to be said of each.
+
+    Raises:
+        ValueError: a slice cannot be read, or its noise not estimated.
+    """
+    measured = [source.read(index) for index in numbers]
+    solved = solver.solve(
+        torch.from_numpy(np.stack([one.values for one in measured])),
+        [_noise(noise_std, one) for one in measured],
+        first_slice=numbers[0],
+        progress=progress,
+    )
+    images = {}
+    for name in ("mean", "std", "samples"):
+        values = [getattr(one.estimate, name) for one in solved]
+        if all(value is not None for value in values):
+            images[name] = torch.stack(values).cpu().numpy()
+    records = [
+        {
+            **slice_record(index, one),
+            "raised": ray.n_raised,
+            "missing": ray.n_missing,
+            "noise_std_source": _noise_source(noise_std, ray),
+        }
+        for index, one, ray in zip(numbers, solved, measured, strict=True)
+    ]
+    return Chunk(images=images, records=records)
+
+
+def _noise(given: float | None, measured: Measured) -> Tensor | None:
+    """Return what is known of the noise; rays without a measurement stay without."""
+    known = None if measured.noise_std is None else torch.from_numpy(measured.noise_std).double()
+    if given is None:
+        return known
+    noise = torch.tensor(given, dtype=torch.float64)
+    return noise if known is None else torch.where(known.isinf(), known, noise)
+
+
+def _noise_source(given: float | None, measured: Measured) -> str:
+    if given is not None:
+        return "given"
+    return "estimated" if measured.noise_std is None else "measured"
