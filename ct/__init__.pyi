@@ -1,4 +1,5 @@
 from .classical.filtered_backprojection import fbp as fbp
+from .data.result_file import open_reconstruction as open_reconstruction
 from .geometry import FanBeam as FanBeam
 from .geometry import ImageGrid as ImageGrid
 from .geometry import ParallelBeam as ParallelBeam
