@@ -1,5 +1,8 @@
 from .classical.filtered_backprojection import fbp as fbp
 from .data.result_file import open_reconstruction as open_reconstruction
+from .data.ellipses import Ellipse as Ellipse
+from .data.ellipses import EllipsePhantom as EllipsePhantom
+from .data.phantoms import shepp_logan as shepp_logan
 from .geometry import FanBeam as FanBeam
 from .geometry import ImageGrid as ImageGrid
 from .geometry import ParallelBeam as ParallelBeam
