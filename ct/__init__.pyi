@@ -1,4 +1,7 @@
+from .alignment.center import find_center as find_center
+from .classical.cgls import cgls as cgls
 from .classical.filtered_backprojection import fbp as fbp
+from .classical.sirt import sirt as sirt
 from .data.result_file import open_reconstruction as open_reconstruction
 from .data.ellipses import Ellipse as Ellipse
 from .data.ellipses import EllipsePhantom as EllipsePhantom

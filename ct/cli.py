@@ -10,6 +10,7 @@ import typer
 
 from ct.commands.demo import demo
 from ct.commands.evaluate import evaluate
+from ct.commands.find_center import find_center
 from ct.commands.info import info
 from ct.commands.output import note, one_line
 from ct.commands.reconstruct import reconstruct
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, simulate, info, reconstruct, evaluate):
+for command in (demo, simulate, info, find_center, reconstruct, evaluate):
     app.command()(command)
 
 

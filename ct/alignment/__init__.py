@@ -1,0 +1,1 @@
+"""Where the axis of rotation projects to, found from the measurements."""

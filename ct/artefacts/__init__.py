@@ -1,0 +1,1 @@
+"""What spoils sinograms, and what can be done about it."""
