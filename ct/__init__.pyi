@@ -1,4 +1,5 @@
 from .alignment.center import find_center as find_center
+from .artefacts.stripes import remove_stripes as remove_stripes
 from .classical.cgls import cgls as cgls
 from .classical.filtered_backprojection import fbp as fbp
 from .classical.sirt import sirt as sirt
@@ -9,6 +10,7 @@ from .data.phantoms import shepp_logan as shepp_logan
 from .geometry import FanBeam as FanBeam
 from .geometry import ImageGrid as ImageGrid
 from .geometry import ParallelBeam as ParallelBeam
+from .output.conversion import convert as convert
 from .posterior.mc_dropout import mc_dropout as mc_dropout
 from .projectors.operator import projector as projector
 from .reconstruction import reconstruct as reconstruct
