@@ -12,9 +12,8 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bayesnn.checks import as_finite_tensor, check_count, check_positive
-
-_LARGEST_ANGLE = 4 * math.pi  # two turns; whoever writes degrees passes it at once
+from bayesnn.checks import check_count, check_positive
+from ct.rays import Rays, bin_positions, finite_number, set_views_and_bins, view_axes
 
 
 @dataclass(frozen=True, init=False)
@@ -72,29 +71,6 @@ class ImageGrid:
         return _centred(self.shape[0]).flip(0) * self.pixel_size
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rays:
-    """Straight lines in the plane, one a bin of every view.
-
-    Attributes:
-        point: a point of each ray in mm, (x, y).
-        direction: unit vector along each ray, from the source to the detector.
-    """
-
-    point: Float64[Tensor, "views detectors 2"]
-    direction: Float64[Tensor, "views detectors 2"]
-
-    @property
-    def distance(self) -> Float64[Tensor, "views detectors"]:
-        """How far the origin lies to the left of each ray in mm; s of a parallel beam.
-
-        A ray that runs up (+y) at x = s has the origin on its left at distance s.
-        """
-        x, y = self.point.unbind(-1)
-        along_x, along_y = self.direction.unbind(-1)
-        return x * along_y - y * along_x
-
-
 @dataclass(frozen=True, init=False)
 class ParallelBeam:
     """Parallel rays: bin k of the view at angle θ sees the line x cos θ + y sin θ = s_k.
@@ -131,7 +107,7 @@ class ParallelBeam:
         detector_spacing: float = 1.0,
         center: float | None = None,
     ) -> None:
-        _set_views_and_bins(self, angles, n_detectors, detector_spacing, center)
+        set_views_and_bins(self, angles, n_detectors, detector_spacing, center)
 
     @property
     def n_views(self) -> int:
@@ -141,12 +117,12 @@ class ParallelBeam:
     @property
     def detector_positions(self) -> Float64[Tensor, " detectors"]:
         """The coordinate s of each bin's centre in mm."""
-        return _bin_positions(self.n_detectors, self.detector_spacing, self.center)
+        return bin_positions(self.n_detectors, self.detector_spacing, self.center)
 
     @property
     def rays(self) -> Rays:
         """Where each ray runs: through s_k (cos θ, sin θ), along (−sin θ, cos θ)."""
-        across, along = _axes(self.angles)
+        across, along = view_axes(self.angles)
         point = self.detector_positions[None, :, None] * across[:, None, :]
         return Rays(point=point, direction=along[:, None, :].expand_as(point))
 
@@ -215,8 +191,8 @@ class FanBeam:
             )
         object.__setattr__(self, "source_origin", near)
         object.__setattr__(self, "source_detector", far)
-        _set_views_and_bins(self, angles, n_detectors, detector_spacing, center)
-        object.__setattr__(self, "source_offset", _finite(source_offset, "source_offset"))
+        set_views_and_bins(self, angles, n_detectors, detector_spacing, center)
+        object.__setattr__(self, "source_offset", finite_number(source_offset, "source_offset"))
         if not isinstance(curved, bool):
             raise ValueError(f"curved: expected True or False, got {curved!r}.")
         object.__setattr__(self, "curved", curved)
@@ -240,12 +216,12 @@ class FanBeam:
     @property
     def detector_positions(self) -> Float64[Tensor, " detectors"]:
         """The coordinate t of each bin's centre in mm, along the detector."""
-        return _bin_positions(self.n_detectors, self.detector_spacing, self.center)
+        return bin_positions(self.n_detectors, self.detector_spacing, self.center)
 
     @property
     def rays(self) -> Rays:
         """Where each ray runs: through the source, to its bin."""
-        across, along = (axis[:, None, :] for axis in _axes(self.angles))
+        across, along = (axis[:, None, :] for axis in view_axes(self.angles))
         source = self.source_offset * across - self.source_origin * along
         ratio = self.detector_positions[None, :, None] / self.source_detector
         gamma = ratio if self.curved else ratio.atan()
@@ -315,52 +291,5 @@ def check_fits(grid: ImageGrid, scan: Scan) -> None:
             )
 
 
-def _set_views_and_bins(
-    scan: object,
-    angles: Sequence[float] | NDArray[Any] | Tensor,
-    n_detectors: int,
-    detector_spacing: float,
-    center: float | None,
-) -> None:
-    radians = as_finite_tensor(angles, "angles", ndim=(1,), dtype=torch.float64)
-    largest = float(radians.abs().max())
-    if largest > _LARGEST_ANGLE:
-        raise ValueError(
-            f"angles: expected radians within ±4π, got {largest:g}; convert degrees with "
-            "numpy.deg2rad, and reduce angles of several turns modulo 2π."
-        )
-    n_bins = check_count(n_detectors, "n_detectors")
-    middle = (n_bins - 1) / 2 if center is None else _finite(center, "center")
-    spacing = check_positive(detector_spacing, "detector_spacing")
-    # tuples and plain numbers, so that scans are hashable and their repr is code
-    object.__setattr__(scan, "angles", tuple(radians.tolist()))
-    object.__setattr__(scan, "n_detectors", n_bins)
-    object.__setattr__(scan, "detector_spacing", spacing)
-    object.__setattr__(scan, "center", middle)
-
-
-def _bin_positions(n: int, spacing: float, center: float) -> Float64[Tensor, " detectors"]:
-    return (torch.arange(n, dtype=torch.float64) - center) * spacing
-
-
-def _axes(
-    angles: Sequence[float],
-) -> tuple[Float64[Tensor, "views 2"], Float64[Tensor, "views 2"]]:
-    """Return the unit vectors across and along the rays of each view."""
-    theta = torch.tensor(angles, dtype=torch.float64)
-    cos, sin = theta.cos(), theta.sin()
-    return torch.stack([cos, sin], dim=-1), torch.stack([-sin, cos], dim=-1)
-
-
 def _centred(n: int) -> Float64[Tensor, " n"]:
     return torch.arange(n, dtype=torch.float64) - (n - 1) / 2
-
-
-def _finite(value: Any, name: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: expected a finite number, got {value!r}.")
-    return number

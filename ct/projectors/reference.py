@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ct.geometry import ImageGrid, Rays, Scan, check_fits
+from ct.geometry import ImageGrid, Scan, check_fits
 from ct.projectors.operator import Projector
+from ct.rays import Rays
 
 
 def reference_projector(grid: ImageGrid, scan: Scan) -> Projector:

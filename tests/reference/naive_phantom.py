@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ct.data.ellipses import EllipsePhantom
-from ct.geometry import ImageGrid, Rays
+from ct.geometry import ImageGrid
+from ct.rays import Rays
 
 
 def value_at(phantom: EllipsePhantom, x: Tensor, y: Tensor) -> Tensor:
