@@ -15,7 +15,7 @@ from ct.data.image_stack import ImageStack
 from ct.data.images import read_image
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.scan_options import ScanOptions
-from ct.data.sinogram_file import plain
+from ct.data.hdf5_file import plain
 from ct.geometry import ImageGrid, Scan
 from ct.geometry_json import geometry_from_json
 

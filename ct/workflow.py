@@ -203,7 +203,9 @@ def _work(
 ) -> Metadata:
     """Return all that the numbers depend on, as JSON can hold it."""
     said = {
-        name: content_digest(value) if isinstance(value, str) and Path(value).exists() else value
+        name: content_digest(value)
+        if isinstance(value, str | Path) and Path(value).exists()
+        else value
         for name, value in vars(config.scan).items()
     }
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,30 +11,16 @@ from ct.commands import options
 from ct.commands.output import print_json
 
 
+@options.takes_scan_options
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sinogram, result or image.")],
-    angles: options.Angles = None,
-    degrees: options.Degrees = None,
-    i0: options.I0 = None,
-    counts: options.Counts = None,
-    center: options.Center = None,
-    pixel_size: options.PixelSize = None,
-    image_size: options.ImageSize = None,
+    scan: dict[str, Any],
     json: options.Json = False,
 ) -> None:
     """Say a file's geometry, units and value range, and whether it holds counts."""
     from ct.description import describe_file
 
-    said = options.scan_options(
-        angles=angles,
-        degrees=degrees,
-        i0=i0,
-        counts=counts,
-        center=center,
-        pixel_size=pixel_size,
-        image_size=image_size,
-    )
-    description = describe_file(file, said)
+    description = describe_file(file, options.scan_options(scan))
     if json:
         print_json(description)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,11 +17,15 @@ _OWN = {"method": str, "device": str, "seed": int, "slices": str, "noise_std": f
 _IN_CONFIG_FILES = {**_OWN, **options.SCAN_OPTIONS, "settings": dict}
 
 
+@options.takes_scan_options
 def reconstruct(
-    sinogram: Annotated[Path, typer.Argument(metavar="SINO.h5", help="Sinogram: HDF5 or .npy.")],
+    sinogram: Annotated[
+        Path, typer.Argument(metavar="SINO.h5", help="Sinogram: HDF5, MATLAB, TIFF or .npy.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="REC.h5", help="Result file to write.")
     ],
+    scan: dict[str, Any],
     method: Annotated[
         str | None, typer.Option(help=f"mc-dropout or fbp (default {ReconstructConfig.method}).")
     ] = None,
@@ -47,13 +51,6 @@ def reconstruct(
             "'settings'; the command line comes first.",
         ),
     ] = None,
-    angles: options.Angles = None,
-    degrees: options.Degrees = None,
-    i0: options.I0 = None,
-    counts: options.Counts = None,
-    center: options.Center = None,
-    pixel_size: options.PixelSize = None,
-    image_size: options.ImageSize = None,
     json: options.Json = False,
 ) -> None:
     """Reconstruct every slice, with a standard deviation for every pixel."""
@@ -63,13 +60,7 @@ def reconstruct(
         "seed": seed,
         "slices": slices,
         "noise_std": noise_std,
-        "angles": angles,
-        "degrees": degrees,
-        "i0": i0,
-        "counts": counts,
-        "center": center,
-        "pixel_size": pixel_size,
-        "image_size": image_size,
+        **scan,
     }
     given = {} if config is None else read_config(config, _IN_CONFIG_FILES)
     given |= {name: value for name, value in said.items() if value is not None}
@@ -78,7 +69,7 @@ def reconstruct(
         output=output,
         resume=resume,
         settings=given.get("settings", {}),
-        scan=options.scan_options(**{name: given.get(name) for name in options.SCAN_OPTIONS}),
+        scan=options.scan_options({name: given.get(name) for name in options.SCAN_OPTIONS}),
         **{name: given[name] for name in _OWN if name in given},
     )
     from ct.workflow import reconstruct_file

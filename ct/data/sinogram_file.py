@@ -1,11 +1,11 @@
-"""SINO.h5: sinograms with their geometry; and plain .npy sinograms, which have none."""
+"""Opening sinograms of every format, and writing SINO.h5."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,67 +14,33 @@ import numpy as np
 from jaxtyping import Float32
 
 from bayesnn.files import atomic_write
-from ct.data.file_start import read_start
-from ct.data.npy_file import load_npy
+from ct.data.file_start import HDF5, MATLAB, NPY, is_tiff, read_start
+from ct.data.hdf5_file import SINOGRAM
+from ct.data.hdf5_sinogram import OWN_FORMAT, open_hdf5_sinogram
+from ct.data.matlab_sinogram import open_matlab_sinogram
+from ct.data.npy_file import npy_stack
+from ct.data.sinogram import SinogramFile
+from ct.data.stack import Stack, in_bands
+from ct.data.tiff_file import is_tiff_folder, tiff_stack
 from ct.geometry import ImageGrid, Scan
-from ct.geometry_json import geometry_from_json, geometry_to_json
+from ct.geometry_json import geometry_to_json
 
-FORMAT = "bayesnn-ct sinogram 1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SinogramFile:
-    """What a sinogram file says of itself; the values stay on disk until `read`.
-
-    Attributes:
-        path: the file.
-        shape: numbers of slices, views and detectors.
-        angles: one a view, in radians; None where the file holds none.
-        geometry: grid and scan; None where the file holds none.
-        values: "line integrals" or "counts"; "" where the file does not say.
-        units: units of the values, such as "HU·mm"; "" where unknown.
-        image_units: units of an image made from them, such as "HU"; "" where unknown.
-        noise_std: each slice's noise, in `units`, where it is known because it was simulated.
-        metadata: whatever else the file says: source, seed, versions.
-    """
-
-    path: Path
-    shape: tuple[int, int, int]
-    angles: tuple[float, ...] | None = None
-    geometry: tuple[ImageGrid, Scan] | None = None
-    values: str = ""
-    units: str = ""
-    image_units: str = ""
-    noise_std: tuple[float, ...] | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-    def read(self, index: int) -> Float32[np.ndarray, "views detectors"]:
-        """Return one slice.
-
-        Raises:
-            ValueError: the values are damaged on disk.
-        """
-        try:
-            if not h5py.is_hdf5(self.path):
-                stack = load_npy(self.path)
-                return np.array(stack if stack.ndim == 2 else stack[index], dtype=np.float32)
-            with h5py.File(self.path, "r") as file:
-                data = file["sinogram"]
-                return np.array(data[()] if data.ndim == 2 else data[index], dtype=np.float32)
-        except OSError as error:
-            raise ValueError(
-                f"{self.path}: slice {index} cannot be read, the file is damaged ({error})."
-            ) from error
+FORMAT = f"{OWN_FORMAT} 1"
 
 
-def open_sinogram(path: str | os.PathLike[str]) -> SinogramFile:
+def open_sinogram(
+    path: str | os.PathLike[str], *, dataset: str | None = None, projections: bool = False
+) -> SinogramFile:
     """Read what a sinogram file says of itself, without its values.
 
-    HDF5 holds `sinogram` [slices, views, detectors] (or [views, detectors]), and may hold `angles`
-    in radians and the attribute `geometry`; .npy holds the values alone.
+    HDF5 (our own, Data Exchange, or any other with a dataset of sinograms), MATLAB, TIFF (one
+    file, or a folder of files) and .npy; the content decides which, not the name. Stacks are
+    [slices, views, detectors], unless `projections`.
 
     Args:
-        path: the file; its content decides which kind it is.
+        path: the file or folder.
+        dataset: name of the dataset (HDF5) or variable (MATLAB), where it is not the usual one.
+        projections: whether the first axis of a stack is the views': one image a view.
 
     Returns:
         The description, with a `read` for each slice.
@@ -84,22 +50,21 @@ def open_sinogram(path: str | os.PathLike[str]) -> SinogramFile:
             geometry of ours.
     """
     path = Path(path)
+    if path.is_dir():
+        return _without_geometry(_folder(path), dataset, projections=projections)
     start = read_start(path)
-    if start.startswith(b"\x93NUMPY"):
-        return SinogramFile(path=path, shape=_stack_shape(load_npy(path).shape, path))
-    if not start.startswith(b"\x89HDF\r\n\x1a\n"):
-        raise ValueError(
-            f"{path}: expected a sinogram (HDF5 or .npy), found another kind of file; "
-            "`bayesnn-ct simulate` makes one from an image."
-        )
-    try:
-        with h5py.File(path, "r") as file:
-            return _describe(file, path)
-    except OSError as error:
-        raise ValueError(
-            f"{path}: expected a whole HDF5 file, but it is truncated or damaged ({error}); "
-            "write or copy it again."
-        ) from error
+    if start.startswith(MATLAB):
+        return open_matlab_sinogram(path, dataset=dataset)
+    if start.startswith(HDF5) or h5py.is_hdf5(path):
+        return open_hdf5_sinogram(path, dataset=dataset, projections=projections)
+    if start.startswith(NPY):
+        return _without_geometry(npy_stack(path, SINOGRAM), dataset, projections=projections)
+    if is_tiff(start):
+        return _without_geometry(tiff_stack(path), dataset, projections=projections)
+    raise ValueError(
+        f"{path}: expected a sinogram (HDF5, MATLAB, TIFF or .npy), found another kind of file; "
+        "`bayesnn-ct simulate` makes one from an image."
+    )
 
 
 def write_sinogram(
@@ -149,50 +114,38 @@ def write_sinogram(
         file.attrs["noise_std"] = noise_std
 
 
-def _describe(file: h5py.File, path: Path) -> SinogramFile:
-    data = file.get("sinogram")
-    if not isinstance(data, h5py.Dataset):
-        names: list[str] = []
-        file.visit(names.append)
-        held = ", ".join(names[:5]) or "nothing"
+def by_rows(stack: Stack) -> Stack:
+    """Return the rows of a stack's images as slices: projections become sinograms.
+
+    Args:
+        stack: [views, slices, detectors].
+
+    Returns:
+        [slices, views, detectors], read in bands of many slices at a time.
+    """
+    views, rows, columns = stack.shape
+
+    def load(first: int, last: int) -> Float32[np.ndarray, "views rows columns"]:
+        return np.stack([stack.read(view)[first:last] for view in range(views)])
+
+    return replace(
+        stack, shape=(rows, views, columns), load=in_bands(load, rows, views * columns * 4)
+    )
+
+
+def _folder(path: Path) -> Stack:
+    if is_tiff_folder(path):
+        return tiff_stack(path)
+    raise ValueError(
+        f"{path}: expected a sinogram file or a folder of TIFF files, found a folder of other "
+        "files; name a file in it."
+    )
+
+
+def _without_geometry(stack: Stack, dataset: str | None, *, projections: bool) -> SinogramFile:
+    if dataset is not None:
         raise ValueError(
-            f"{path}: expected a dataset 'sinogram', found {held}; copy the data into one named so."
+            f"{stack.path}: --dataset names what HDF5 and MATLAB files hold, but this is "
+            f"{stack.kind}; leave it out."
         )
-    if data.dtype.kind not in "iuf":
-        raise ValueError(f"{path}: sinogram: expected real numbers, found dtype {data.dtype}.")
-    attributes = {key: plain(value) for key, value in file.attrs.items()}
-    geometry = attributes.pop("geometry", None)
-    noise_std = attributes.pop("noise_std", None)
-    angles = file.get("angles")
-    try:
-        return SinogramFile(
-            path=path,
-            shape=_stack_shape(data.shape, path),
-            angles=None if angles is None else tuple(np.asarray(angles, dtype=float).ravel()),
-            geometry=None if geometry is None else geometry_from_json(str(geometry)),
-            values=str(attributes.pop("values", "")),
-            units=str(attributes.pop("units", "")),
-            image_units=str(attributes.pop("image_units", "")),
-            noise_std=None if noise_std is None else tuple(np.ravel(noise_std).tolist()),
-            metadata=attributes,
-        )
-    except (TypeError, ValueError) as error:
-        message = str(error)
-        raise ValueError(message if str(path) in message else f"{path}: {message}") from error
-
-
-def _stack_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
-    if len(shape) not in {2, 3} or 0 in shape:
-        raise ValueError(
-            f"{path}: expected a sinogram [views, detectors] or [slices, views, detectors], found "
-            f"shape {list(shape)}; reshape it."
-        )
-    slices, views, detectors = shape if len(shape) == 3 else (1, *shape)
-    return slices, views, detectors
-
-
-def plain(value: Any) -> Any:
-    """Return an HDF5 attribute as Python's own number, text or list."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return SinogramFile(stack=by_rows(stack) if projections else stack)
