@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from ct.commands.convert import convert
 from ct.commands.demo import demo
 from ct.commands.evaluate import evaluate
 from ct.commands.find_center import find_center
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, simulate, info, find_center, reconstruct, evaluate):
+for command in (demo, simulate, info, find_center, reconstruct, evaluate, convert):
     app.command()(command)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
+from ct.data.disk_room import check_room, reserve, write_at
 from ct.data.result_file import finish_result
 from ct.data.result_layout import (
     ResultLayout,
@@ -30,7 +29,6 @@ from ct.result_metadata import Metadata
 Images: TypeAlias = Mapping[str, Float32[np.ndarray, "slices *image"]]
 _STRUCTURE = 2**16
 """More bytes than HDF5 takes for its own structures."""
-_NOT_SUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 
 class PartialResult:
@@ -66,7 +64,7 @@ class PartialResult:
         """
         for name, values in images.items():
             data = np.ascontiguousarray(values, dtype="<f4").reshape(-1).view(np.uint8).data
-            _write_all(self._values, data, self._layout.place(name, first))
+            write_at(self._values, data, self._layout.place(name, first))
         _to_disk(self._values)
         self._journal.append({"chunk": chunk, "record": record})
         self.chunks[chunk] = record
@@ -85,7 +83,7 @@ class PartialResult:
         partial = partial_path(self.output)
         # HDF5 does not survive a full disk, so what it will add gets its room before
         said = len(json.dumps(metadata)) + len(geometry_to_json(grid, scan))
-        _reserve(self._values, self._layout.size + 4 * said + _STRUCTURE)
+        reserve(self._values, self._layout.size + 4 * said + _STRUCTURE)
         finish_result(partial, metadata, grid, scan)
         os.fsync(self._values)
         partial.replace(self.output)
@@ -176,7 +174,7 @@ def _earlier(
     partial = PartialResult(output, journal, layout)
     # the process may have ended while HDF5 was changing its structures
     for offset, content in layout.structure.items():
-        _write_all(partial._values, memoryview(content), offset)
+        write_at(partial._values, memoryview(content), offset)
     os.ftruncate(partial._values, layout.size)
     partial.chunks = {entry["chunk"]: entry["record"] for entry in chunks}
     return partial
@@ -195,11 +193,11 @@ def _fresh(
     n_values = sum(math.prod(shape) for shape in shapes.values())
     try:
         journal.clear()
-        _check_room(output, 4 * n_values + _STRUCTURE)
+        check_room(partial_path(output), 4 * n_values + _STRUCTURE)
         layout = create_result(partial_path(output), shapes)
         partial = PartialResult(output, journal, layout)
         try:
-            _reserve(partial._values, layout.size)
+            reserve(partial._values, layout.size)
             journal.append({"work": work, "layout": layout_to_json(layout)})
         except BaseException:
             partial.close()
@@ -213,37 +211,9 @@ def _fresh(
     return partial
 
 
-def _check_room(output: Path, size: int) -> None:
-    """Refuse a full disk now: better than after hours of work."""
-    free = shutil.disk_usage(output.parent).free
-    if free < size:
-        raise OSError(
-            errno.ENOSPC, f"it takes {size / 1e9:.3g} GB, the disk has {free / 1e9:.3g} GB free"
-        )
-    with partial_path(output).open("wb") as file:
-        _reserve(file.fileno(), size)
-
-
-def _reserve(file: int, size: int) -> None:
-    """Take room on the disk up to `size`, where the system can."""
-    if not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(file, 0, size)
-    except OSError as error:
-        if error.errno not in _NOT_SUPPORTED:
-            raise
-
-
 def _remove(output: Path) -> None:
     partial_path(output).unlink(missing_ok=True)
     journal_path(output).unlink(missing_ok=True)
-
-
-def _write_all(file: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(file, data, offset)
-        data, offset = data[written:], offset + written
 
 
 def _to_disk(file: int) -> None:
