@@ -11,7 +11,6 @@ from .geometry import FanBeam as FanBeam
 from .geometry import ImageGrid as ImageGrid
 from .geometry import ParallelBeam as ParallelBeam
 from .output.conversion import convert as convert
-from .output.conversion import convert as convert
 from .posterior.mc_dropout import mc_dropout as mc_dropout
 from .projectors.operator import projector as projector
 from .reconstruction import reconstruct as reconstruct
