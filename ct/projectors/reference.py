@@ -29,7 +29,7 @@ def reference_projector(grid: ImageGrid, scan: Scan) -> Projector:
         sinogram = images.new_zeros(len(images), scan.n_views, scan.n_detectors)
         for view in range(scan.n_views):
             for lines, steep in ((images, by_rows[view]), (images.mT, ~by_rows[view])):
-                for i in range(lines.shape[1]):
+                for i in range(lines.shape[1] if steep.any() else 0):
                     low, above, length = _crossing(grid, rays, view, i, rows=lines is images)
                     low, fraction = low.to(images.device), above.to(images)
                     padded = torch.nn.functional.pad(lines[:, i], (1, 1))
@@ -41,7 +41,7 @@ def reference_projector(grid: ImageGrid, scan: Scan) -> Projector:
         images = sinograms.new_zeros(len(sinograms), rows, columns)
         for view in range(scan.n_views):
             for lines, steep in ((images, by_rows[view]), (images.mT, ~by_rows[view])):
-                for i in range(lines.shape[1]):
+                for i in range(lines.shape[1] if steep.any() else 0):
                     low, above, length = _crossing(grid, rays, view, i, rows=lines is images)
                     low, fraction = low.to(images.device), above.to(images)
                     padded = sinograms.new_zeros(len(sinograms), lines.shape[2] + 2)
