@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from ct.classical.cgls import cgls
 from ct.classical.filtered_backprojection import fbp
+from ct.classical.sirt import sirt
 from ct.classical.windows import WINDOWS
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
@@ -17,7 +19,12 @@ from ct.problem import Method
 Settings: TypeAlias = Mapping[str, Any]
 """Values as a file gave them: anything that JSON or TOML can hold."""
 
-_METHODS: dict[str, Callable[..., Method]] = {"mc-dropout": mc_dropout, "fbp": fbp}
+_METHODS: dict[str, Callable[..., Method]] = {
+    "mc-dropout": mc_dropout,
+    "fbp": fbp,
+    "sirt": sirt,
+    "cgls": cgls,
+}
 _NAMED: dict[str, dict[str, Any]] = {
     "window": dict(WINDOWS),
     "link": {link.name: link for link in (identity, sigmoid, softplus)},

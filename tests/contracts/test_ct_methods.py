@@ -10,12 +10,17 @@ import ct
 from ct.classical.windows import ramp
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
+from ct.method_choice import METHOD_NAMES
 from ct.problem import StackMethod
 
 SMALL = FeatureGrid(coarsest=8, channels=4, width=16)
 METHODS = [
     ct.fbp(),
     ct.fbp(window=ramp),
+    ct.sirt(),
+    ct.sirt(iterations=10, relaxation=1.5),
+    ct.cgls(),
+    ct.cgls(iterations=5, damping=0.05),
     ct.mc_dropout(network=SMALL, steps=15, centre_steps=5, n_samples=4),
     ct.mc_dropout(
         network=FourierNetwork(n_frequencies=20, width=16, depth=2),
@@ -26,7 +31,16 @@ METHODS = [
         learning_rate=1e-3,
     ),
 ]
-IDS = ["fbp-hann", "fbp-ramp", "mc-dropout-grid", "mc-dropout-fourier"]
+IDS = [
+    "fbp-hann",
+    "fbp-ramp",
+    "sirt",
+    "sirt-10",
+    "cgls",
+    "cgls-damped",
+    "mc-dropout-grid",
+    "mc-dropout-fourier",
+]
 every_method = pytest.mark.parametrize("method", METHODS, ids=IDS)
 
 GRID = ct.ImageGrid(shape=(14, 20), pixel_size=0.8)
@@ -133,4 +147,4 @@ def test_progress_counts_up_to_the_whole(method):
 @every_method
 def test_settings_and_name_are_plain(method):
     assert json.loads(json.dumps(method.settings())) == method.settings()
-    assert method.name in {"fbp", "mc-dropout"}
+    assert method.name in METHOD_NAMES

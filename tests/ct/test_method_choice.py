@@ -24,7 +24,7 @@ def test_settings_reach_the_method_and_its_network() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("mcdropout", {}, "expected mc-dropout or fbp, got 'mcdropout'"),
+        ("mcdropout", {}, "expected mc-dropout or fbp or .*got 'mcdropout'"),
         ("mc-dropout", {"step": 3}, "no setting is called 'step'; its settings are .*steps"),
         ("mc-dropout", {"steps": "many"}, "steps: expected a value like 1"),
         ("mc-dropout", {"steps": True}, "steps: expected a value like 1"),
@@ -33,10 +33,15 @@ def test_settings_reach_the_method_and_its_network() -> None:
         ("mc-dropout", {"network.colour": 1}, "no setting is called 'colour'"),
         ("mc-dropout", {"network.width": 0.5}, "network: width"),
         ("mc-dropout", {"network.link": "exp"}, "link: expected identity or sigmoid or softplus"),
-        ("fbp", {"window": "square"}, "expected hann or ramp"),
+        ("fbp", {"window": "square"}, "expected hann or ramp or shepp-logan or cosine"),
+        ("sirt", {"iterations": "many"}, "iterations: expected"),
+        ("sirt", {"nonnegative": 1}, "nonnegative: expected"),
+        ("cgls", {"damping": -1}, "damping: expected"),
         ("fbp", {"network.width": 3}, "no network"),
     ],
 )
-def test_what_no_method_has_is_refused(name: str, settings: dict, message: str) -> None:
+def test_what_no_method_has_is_refused(
+    name: str, settings: dict, message: str, as_users_run: None
+) -> None:
     with pytest.raises(ValueError, match=message):
         choose_method(name, settings)
