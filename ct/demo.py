@@ -16,10 +16,11 @@ from ct.classical.windows import hann, ramp
 from ct.data.images import read_image
 from ct.data.scan_input import open_scan
 from ct.data.simulation import SimulateConfig, simulate_file
-from ct.evaluation import Evaluation, evaluate, score_image
+from ct.evaluation import Evaluation, evaluate
 from ct.figure import reconstruction_panels, save_figure
 from ct.reconstruct_config import ReconstructConfig
 from ct.result import Reconstruction
+from ct.slice_scores import score_image
 from ct.workflow import Progress, reconstruct_file
 
 

@@ -3,96 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from statistics import fmean
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bayesnn.calibration import (
-    constant_width_baseline,
-    coverage,
-    expected_calibration_error,
-    gaussian_crps,
-    gaussian_nll,
-    mean_width,
-)
 from bayesnn.checks import as_finite_tensor
 from ct.data.images import read_image
+from ct.data.result_file import open_reconstruction
 from ct.result import Reconstruction
+from ct.result_metadata import Metadata
+from ct.slice_scores import SliceScores, mean_scores, score_slice
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-IntervalAt: TypeAlias = Callable[[float], tuple[Tensor, Tensor]]
-LEVELS = (0.5, 0.9, 0.95)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LevelScores:
-    """One level's central intervals, and the baseline's: the same RMS deviation everywhere.
-
-    Attributes:
-        level: the share of the pixels that the intervals claim to hold.
-        coverage: the share that they hold.
-        width: their mean width, in the image's units.
-        constant_coverage: the share that intervals of one width hold.
-        constant_width: that width.
-    """
-
-    level: float
-    coverage: float
-    width: float
-    constant_coverage: float
-    constant_width: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class UncertaintyScores:
-    """Scores of the error bars, over the pixels of one slice.
-
-    Attributes:
-        nll: mean negative log likelihood of Gaussian pixels in nats, values divided by the truth's
-            range (so that it compares with figures for images in [0, 1]).
-        crps: mean continuous ranked probability score, in the image's units.
-        ece: expected calibration error with δ = 0.
-        rms_std: root mean square of the standard deviation, in the image's units.
-        rmse: root mean square of the error, in the image's units; near `rms_std` if calibrated.
-        constant_nll: as `nll`, with `rms_std` everywhere.
-        constant_crps: as `crps`, with `rms_std` everywhere.
-        levels: coverage and width of the intervals.
-    """
-
-    nll: float
-    crps: float
-    ece: float
-    rms_std: float
-    rmse: float
-    constant_nll: float
-    constant_crps: float
-    levels: tuple[LevelScores, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SliceScores:
-    """Scores of one slice, or means over slices.
-
-    Attributes:
-        psnr: 10 log10(range² / mean squared error) in dB, of the mean clipped to the truth's range.
-        ssim: structural similarity of the clipped mean, in [−1, 1], with the truth's range mapped
-            to [0, 1] (it would otherwise depend on where the units have their zero, as HU has).
-        uncertainty: scores of the error bars; None where there are none.
-    """
-
-    psnr: float
-    ssim: float
-    uncertainty: UncertaintyScores | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,63 +62,32 @@ def evaluate(reconstruction: Reconstruction, truth: ArrayLike | Tensor) -> Evalu
     """
     true = _stacked(as_finite_tensor(truth, "truth", ndim=(2, 3), dtype=torch.float64))
     mean = _stacked(reconstruction.mean)
-    if true.shape != mean.shape:
-        raise ValueError(
-            f"truth: expected the reconstruction's shape {list(mean.shape)} (slices, rows, "
-            f"columns), got {list(true.shape)}; give the image that belongs to it."
-        )
+    _check_shape(tuple(true.shape), tuple(mean.shape))
     is_stack = reconstruction.mean.ndim == 3
-    scores = tuple(
-        _score_slice(reconstruction.single(i) if is_stack else reconstruction, true[i])
-        for i in range(true.shape[0])
-    )
-    return Evaluation(
-        mean=_mean_scores(scores), slices=scores, units=reconstruction.metadata.get("units", "")
-    )
-
-
-def score_image(
-    mean: Float[Tensor, "rows columns"], truth: Float[Tensor, "rows columns"]
-) -> SliceScores:
-    """Score an image that has no error bars.
-
-    Args:
-        mean: the image, in float64.
-        truth: what it should be.
-
-    Returns:
-        PSNR and SSIM.
-
-    Raises:
-        ValueError: the truth is constant, so that it has no range.
-    """
-    from skimage.metrics import structural_similarity
-
-    low, high = float(truth.min()), float(truth.max())
-    if not high > low:
-        raise ValueError("truth: expected an image, got a slice of one value; PSNR has no range.")
-    clipped = mean.clamp(low, high)
-    clipped, truth = (clipped - low) / (high - low), (truth - low) / (high - low)
-    mse = float((clipped - truth).square().mean())
-    return SliceScores(
-        psnr=-10 * math.log10(max(mse, np.finfo(float).tiny)),
-        ssim=float(
-            structural_similarity(  # type: ignore[no-untyped-call]
-                clipped.numpy(), truth.numpy(), data_range=1.0
-            )
+    return _evaluation(
+        (
+            (reconstruction.single(i) if is_stack else reconstruction, true[i])
+            for i in range(true.shape[0])
         ),
+        reconstruction.metadata,
     )
 
 
-def evaluate_file(path: str | os.PathLike[str], truth: str | os.PathLike[str]) -> Evaluation:
-    """Compare REC.h5 with an image file.
+def evaluate_file(
+    path: str | os.PathLike[str],
+    truth: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Compare REC.h5 with an image file, one slice of each in memory at a time.
 
     Where the truth has more slices than the result, those are taken whose numbers the result
     gives (it was made from a part of the scan).
 
     Args:
         path: the reconstruction.
-        truth: .npy, PNG or DICOM.
+        truth: any image or stack that `read_image` knows, such as .npy, TIFF, PNG or DICOM.
+        progress: called with (slices done, slices in all).
 
     Returns:
         The scores.
@@ -198,93 +95,47 @@ def evaluate_file(path: str | os.PathLike[str], truth: str | os.PathLike[str]) -
     Raises:
         ValueError: a file cannot be used, or they do not fit.
     """
-    reconstruction = Reconstruction.load(path)
     image = read_image(truth)
-    indices = list(range(image.shape[0]))
-    numbers = reconstruction.metadata.get("slices", indices)
-    if len(numbers) < len(indices) and set(numbers) <= set(indices):
-        indices = numbers
-    return evaluate(reconstruction, np.stack([image.read(index) for index in indices]))
+    with open_reconstruction(path) as stored:
+        indices = list(range(image.shape[0]))
+        numbers = stored.metadata.get("slices", indices)
+        if len(numbers) < len(indices) and set(numbers) <= set(indices):
+            indices = numbers
+        _check_shape((len(indices), *image.shape[1:]), (len(stored), *stored.grid.shape))
+        _check_units(image.units, stored.metadata.get("units", ""))
+
+        def pairs() -> Iterator[tuple[Reconstruction, Float[Tensor, "rows columns"]]]:
+            for place, index in enumerate(indices):
+                one = as_finite_tensor(image.read(index), f"truth, slice {index}", ndim=(2,))
+                yield stored.read(place, samples=False), one.double()
+                if progress is not None:
+                    progress(place + 1, len(indices))
+
+        return _evaluation(pairs(), stored.metadata)
 
 
-def _score_slice(
-    reconstruction: Reconstruction, truth: Float[Tensor, "rows columns"]
-) -> SliceScores:
-    mean = as_finite_tensor(reconstruction.mean, "mean", ndim=(2,), dtype=torch.float64).cpu()
-    scores = score_image(mean, truth)
-    if reconstruction.std is None:
-        return scores
-    std = as_finite_tensor(reconstruction.std, "std", ndim=(2,), dtype=torch.float64).cpu()
-
-    def interval_at(level: float) -> tuple[Tensor, Tensor]:
-        if level == 0:  # the ECE's first level: an interval without width
-            return mean, mean
-        lower, upper = reconstruction.interval(level)
-        return lower.double().cpu(), upper.double().cpu()
-
-    uncertainty = _score_uncertainty(mean, truth, std, interval_at)
-    return dataclasses.replace(scores, uncertainty=uncertainty)
+def _evaluation(
+    pairs: Iterable[tuple[Reconstruction, Float[Tensor, "rows columns"]]], metadata: Metadata
+) -> Evaluation:
+    scores = tuple(score_slice(one, truth) for one, truth in pairs)
+    return Evaluation(mean=mean_scores(scores), slices=scores, units=metadata.get("units", ""))
 
 
-def _score_uncertainty(
-    mean: Float[Tensor, "rows columns"],
-    truth: Float[Tensor, "rows columns"],
-    std: Float[Tensor, "rows columns"],
-    interval_at: IntervalAt,
-) -> UncertaintyScores:
-    scale = float(truth.max() - truth.min())
-    variance = std.square()
-    levels = []
-    for level in LEVELS:
-        interval = interval_at(level)
-        constant = constant_width_baseline(mean, variance, truth, level=level)
-        levels.append(
-            LevelScores(
-                level=level,
-                coverage=float(coverage(interval, truth)),
-                width=float(mean_width(interval)),
-                constant_coverage=float(constant.coverage),
-                constant_width=float(constant.mean_width),
-            )
+def _check_shape(truth: tuple[int, ...], mean: tuple[int, ...]) -> None:
+    if truth != mean:
+        raise ValueError(
+            f"truth: expected the reconstruction's shape {list(mean)} (slices, rows, columns), got "
+            f"{list(truth)}; give the image that belongs to it."
         )
-    # a pixel that claims to be certain and is wrong has no finite density
-    certain = bool((variance == 0).any())
-    return UncertaintyScores(
-        nll=math.inf if certain else float(gaussian_nll(mean, variance, truth)) - math.log(scale),
-        crps=float(gaussian_crps(mean, variance, truth)),
-        ece=float(expected_calibration_error(interval_at, truth)),
-        rms_std=float(constant.std),
-        rmse=float((mean - truth).square().mean().sqrt()),
-        constant_nll=float(constant.nll) - math.log(scale),
-        constant_crps=float(constant.crps),
-        levels=tuple(levels),
-    )
+
+
+def _check_units(truth: str, mean: str) -> None:
+    if {truth, mean} == {"HU", "1/mm"}:
+        raise ValueError(
+            f"truth: expected the reconstruction's units, {mean}, got {truth}; reconstruct with "
+            "--hu and --mu-water, or convert the image."
+        )
 
 
 def _stacked(values: Tensor) -> Float[Tensor, "slices rows columns"]:
     return values if values.ndim == 3 else values[None]
-
-
-def _mean_scores(scores: tuple[SliceScores, ...]) -> SliceScores:
-    uncertain = [s.uncertainty for s in scores if s.uncertainty is not None]
-    return SliceScores(
-        psnr=fmean(s.psnr for s in scores),
-        ssim=fmean(s.ssim for s in scores),
-        uncertainty=_mean_of(uncertain) if uncertain else None,
-    )
-
-
-def _mean_of(scores: list[UncertaintyScores]) -> UncertaintyScores:
-    numbers = {
-        f.name: fmean(getattr(s, f.name) for s in scores)
-        for f in dataclasses.fields(UncertaintyScores)
-        if f.name != "levels"
-    }
-    levels = tuple(
-        LevelScores(**{
-            f.name: fmean(getattr(s.levels[k], f.name) for s in scores)
-            for f in dataclasses.fields(LevelScores)
-        })
-        for k in range(len(LEVELS))
-    )
-    return UncertaintyScores(**numbers, levels=levels)

@@ -202,17 +202,11 @@ def _work(
     config: ReconstructConfig, source: ScanInput, solver: SliceSolver, indices: list[int]
 ) -> Metadata:
     """Return all that the numbers depend on, as JSON can hold it."""
-    said = {
-        name: content_digest(value)
-        if isinstance(value, str | Path) and Path(value).exists()
-        else value
-        for name, value in vars(config.scan).items()
-    }
     return {
         "sinogram": content_digest(config.sinogram),
         "geometry": geometry_to_json(*source.geometry()),
         "values": source.values,
-        "scan": {name: str(value) for name, value in said.items()},
+        "scan": {name: _told(value) for name, value in vars(config.scan).items()},
         "method": solver.method.name,
         "settings": {**solver.method.settings(), "at once": solver.chunk_length(torch.float32)},
         "noise_std": config.noise_std,
@@ -221,3 +215,10 @@ def _work(
         "device": solver.device.type,
         "versions": versions(),
     }
+
+
+def _told(value: object) -> str:
+    """Return what an option says; of a file (or FILE::DATASET) what is in it."""
+    name, _, dataset = str(value).partition("::")
+    known = isinstance(value, str | Path) and Path(name).exists()
+    return f"{content_digest(name)}::{dataset}" if known else str(value)

@@ -8,18 +8,19 @@ from typing import Annotated
 import typer
 
 from ct.commands.options import Json
-from ct.commands.output import print_json
+from ct.commands.output import print_json, progress_bar
 
 
 def evaluate(
     result: Annotated[Path, typer.Argument(metavar="REC.h5", help="Reconstruction.")],
-    truth: Annotated[Path, typer.Option(metavar="IMAGE", help=".npy, grey PNG or DICOM.")],
+    truth: Annotated[Path, typer.Option(metavar="IMAGE", help=".npy, TIFF, grey PNG or DICOM.")],
     json: Json = False,
 ) -> None:
     """Compare a reconstruction and its error bars with the truth."""
     from ct.evaluation import evaluate_file
 
-    evaluation = evaluate_file(result, truth)
+    with progress_bar(f"scores of {result.name}") as progress:
+        evaluation = evaluate_file(result, truth, progress=progress)
     if json:
         print_json(evaluation.to_dict())
         return

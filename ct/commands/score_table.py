@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
-from ct.evaluation import Evaluation, UncertaintyScores
+from ct.evaluation import Evaluation
+from ct.slice_scores import SliceScores, UncertaintyScores
 
+_MOST_ROWS = 16
+"""More slices than these are summarised."""
 _TOLERANCE = 0.05
 """A coverage this far from its level is called badly calibrated."""
 
@@ -39,11 +44,20 @@ def _accuracy(evaluations: dict[str, Evaluation]) -> Table:
         table.add_column(heading, justify="right")
     for name, evaluation in evaluations.items():
         if len(evaluation.slices) > 1:
-            for index, scores in enumerate(evaluation.slices):
-                table.add_row(f"{name}, slice {index}", f"{scores.psnr:.2f}", f"{scores.ssim:.4f}")
+            for what, scores in _shown(evaluation.slices):
+                table.add_row(f"{name}, {what}", f"{scores.psnr:.2f}", f"{scores.ssim:.4f}")
             name = f"{name}, mean"
         table.add_row(name, f"{evaluation.mean.psnr:.2f}", f"{evaluation.mean.ssim:.4f}")
     return table
+
+
+def _shown(slices: Sequence[SliceScores]) -> list[tuple[str, SliceScores]]:
+    """Return all slices; of many the worst, the median and the best by PSNR."""
+    if len(slices) <= _MOST_ROWS:
+        return [(f"slice {index}", scores) for index, scores in enumerate(slices)]
+    order = sorted(range(len(slices)), key=lambda index: slices[index].psnr)
+    chosen = (("worst", order[0]), ("median", order[len(order) // 2]), ("best", order[-1]))
+    return [(f"{rank} of {len(slices)} (slice {index})", slices[index]) for rank, index in chosen]
 
 
 def _uncertainty(scores: UncertaintyScores, units: str) -> Table:

@@ -12,8 +12,9 @@ from ct.cli import run
 from ct.commands.score_table import remarks
 from ct.data.scan_input import open_scan
 from ct.demo import DemoConfig, run_demo
-from ct.evaluation import Evaluation, LevelScores, SliceScores, UncertaintyScores
+from ct.evaluation import Evaluation
 from ct.result import Reconstruction
+from ct.slice_scores import LevelScores, SliceScores, UncertaintyScores
 
 QUICK = {"steps": 5, "centre_steps": 3, "n_samples": 4, "network.finest": 32, "network.width": 8}
 

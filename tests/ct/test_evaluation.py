@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from pydicom.data import get_testdata_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from bayesnn.seeds import seeded_generator
-from ct.evaluation import evaluate, evaluate_file, score_image
+from ct.commands.score_table import score_tables
+from ct.evaluation import Evaluation, evaluate, evaluate_file
 from ct.geometry import ImageGrid, ParallelBeam
 from ct.result import Reconstruction
+from ct.slice_scores import SliceScores, score_image
 
 SCAN = ParallelBeam((0.0, 1.0), 5)
 
@@ -150,3 +155,58 @@ def test_part_of_a_stack_is_compared_with_its_own_slices(tmp_path: Path) -> None
     assert len(scores.slices) == 2
     assert scores.mean.psnr > 100  # float32 on the way
     assert scores.units == "HU"
+
+
+@pytest.mark.parametrize("suffix", ["npy", "tif"])
+def test_files_are_scored_slice_by_slice_as_in_memory(tmp_path: Path, suffix: str) -> None:
+    truth = gaussian(3, 16, 16, place=15)
+    whole = result(truth + gaussian(3, 16, 16, place=16), torch.ones(3, 16, 16))
+    whole.save(tmp_path / "rec.h5")
+    path = tmp_path / f"truth.{suffix}"
+    single = truth.float().numpy()
+    if suffix == "npy":
+        np.save(path, single)
+    else:
+        tifffile.imwrite(path, single, photometric="minisblack")
+    calls: list[tuple[int, int]] = []
+    found = evaluate_file(tmp_path / "rec.h5", path, progress=lambda *call: calls.append(call))
+    assert found == evaluate(whole, single)
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_one_slice_at_a_time_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = gaussian(3, 8, 8, place=17)
+    np.save(tmp_path / "truth.npy", truth.numpy())
+    result(truth, None).save(tmp_path / "rec.h5")
+    monkeypatch.setattr(Reconstruction, "load", None)
+    assert len(evaluate_file(tmp_path / "rec.h5", tmp_path / "truth.npy").slices) == 3
+
+
+def test_hounsfield_units_are_not_compared_with_attenuation(tmp_path: Path) -> None:
+    truth = tmp_path / "CT.dcm"
+    shutil.copy(str(get_testdata_file("CT_small.dcm", download=False)), truth)
+    image = torch.zeros(1, 128, 128)
+    for units, fits in (("1/mm", False), ("HU", True), ("", True)):
+        one = result(image, None)
+        one.metadata["units"] = units
+        one.save(tmp_path / "rec.h5")
+        if fits:
+            assert math.isfinite(evaluate_file(tmp_path / "rec.h5", truth).mean.psnr)
+            continue
+        with pytest.raises(ValueError, match="expected the reconstruction's units, 1/mm, got HU"):
+            evaluate_file(tmp_path / "rec.h5", truth)
+
+
+def test_many_slices_are_summarised_in_the_table() -> None:
+    scores = [SliceScores(psnr=float((7 * index) % 20), ssim=0.5) for index in range(20)]
+    many = Evaluation(mean=scores[0], slices=tuple(scores))
+    (table,) = score_tables(many)
+    names = list(table.columns[0].cells)
+    assert names == [
+        "reconstruction, worst of 20 (slice 0)",
+        "reconstruction, median of 20 (slice 10)",
+        "reconstruction, best of 20 (slice 17)",
+        "reconstruction, mean",
+    ]
+    few = Evaluation(mean=scores[0], slices=tuple(scores[:3]))
+    assert len(list(score_tables(few)[0].columns[0].cells)) == 4
