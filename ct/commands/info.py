@@ -13,7 +13,9 @@ from ct.commands.output import print_json
 
 @options.takes_scan_options
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Sinogram, result or image.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Sinogram, result or image, or a folder.")
+    ],
     scan: dict[str, Any],
     json: options.Json = False,
 ) -> None:
@@ -24,14 +26,19 @@ def info(
     if json:
         print_json(description)
         return
+    notes = description.pop("notes", [])
     width = max(len(key) for key in description)
     for key, value in description.items():
         typer.echo(f"{key.replace('_', ' '):<{width}}  {_readable(value)}")
+    for doubt in notes:
+        typer.echo(f"note: {doubt}")
 
 
 def _readable(value: object) -> str:
     if value is None or value == "":
         return "not known"
+    if value in ({}, []):
+        return "none"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):

@@ -180,10 +180,13 @@ def _evened(
     signal: Float64[np.ndarray, "readings detectors"],
 ) -> Float64[np.ndarray, "readings detectors"]:
     """Return flats of one brightness: the source's changes are not the detector's noise."""
-    level = np.median(signal, axis=1, keepdims=True)
-    if not (level > 0).all():
+    usual = np.median(signal, axis=0)
+    lit = usual > 0
+    if not lit.any():
         return signal
-    return np.asarray(signal / (level / level.mean()))
+    # against each bin's own median: the beam's profile would scatter a median over bins
+    level = np.median(signal[:, lit] / usual[lit], axis=1, keepdims=True)
+    return np.asarray(signal / (level / level.mean())) if (level > 0).all() else signal
 
 
 def _without_outliers(
@@ -193,10 +196,11 @@ def _without_outliers(
     if len(readings) < 3:
         return np.ones(readings.shape, dtype=bool)
     middle = np.median(readings, axis=0)
-    distance = np.abs(readings - middle)
-    if lit:  # noise grows as the root of the brightness
-        distance /= np.sqrt(np.maximum(middle, 1e-12))
-    near = distance <= _OUTLYING * np.median(distance) / _NORMAL_MAD + 1e-12
+    # noise grows as the root of the brightness
+    unit = np.sqrt(np.maximum(middle, 1e-12)) if lit else np.ones_like(middle)
+    scatter = np.median(readings.var(axis=0, ddof=1) / unit**2)
+    scatter /= _chi_square_median(len(readings) - 1)
+    near = np.abs(readings - middle) <= _OUTLYING * np.sqrt(scatter) * unit + 1e-12
     # a bin that scatters so much that less than half its readings are near is no matter of outliers
     return np.asarray(near | (2 * near.sum(axis=0) < len(readings)))
 
@@ -211,7 +215,7 @@ def _is_hot(
 
 def _is_stuck(flats: Float[np.ndarray, "readings detectors"]) -> Bool[np.ndarray, " detectors"]:
     # whole numbers of little noise may be equal by chance
-    scatters = len(flats) >= 3 and float(np.nanmedian(flats.std(axis=0))) >= 2
+    scatters = len(flats) >= 3 and float(np.median(np.nan_to_num(flats.std(axis=0)))) >= 2
     same = (flats == flats[:1]).all(axis=0)
     return same if scatters else np.zeros_like(same)
 
