@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,12 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from bayesnn.files import atomic_write
+from bayesnn.files import atomic_write, check_writable
 from ct.geometry import ImageGrid, Scan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+_FORMATS = (".png", ".pdf", ".svg", ".jpg")
+_COLUMNS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,25 +81,10 @@ def reconstruction_panels(
     """
     error = np.abs(mean - truth)
     top = float(np.quantile(np.concatenate([error.ravel(), std.ravel()]), 0.995))
-    half_height, half_width = (n * grid.pixel_size / 2 for n in grid.shape)
-    grey = Panel(
-        title="truth",
-        values=truth,
-        limits=(float(truth.min()), float(truth.max())),
-        colours="gray",
-        label=units,
-        extent=(-half_width, half_width, -half_height, half_height),
-    )
-    spread = replace(
-        grey,
-        title="how sure: standard deviation",
-        values=std,
-        limits=(0.0, top),
-        colours="magma",
-        extend="max",
-    )
+    grey = _image_panel("truth", truth, grid, units)
+    spread = _spread_panel(std, grid, units, top)
     return [
-        _sinogram_panel(sinogram, scan, units),
+        _sinogram_panel(sinogram, scan, f"{units}·mm" if units else ""),
         replace(grey, title=titles[0], values=baseline),
         grey,
         replace(grey, title=titles[1], values=mean),
@@ -103,19 +93,96 @@ def reconstruction_panels(
     ]
 
 
+def plain_panels(
+    *,
+    sinogram: Float32[np.ndarray, "views detectors"],
+    mean: Float32[np.ndarray, "rows columns"],
+    std: Float32[np.ndarray, "rows columns"] | None,
+    grid: ImageGrid,
+    scan: Scan,
+    units: str,
+    sinogram_units: str,
+    title: str,
+) -> list[Panel]:
+    """Return sinogram, image and, where there is one, standard deviation: no truth is known.
+
+    Args:
+        sinogram: the measured line integrals.
+        mean: the reconstruction.
+        std: its uncertainty.
+        grid: where the pixels are.
+        scan: where the rays are.
+        units: the image's units.
+        sinogram_units: the sinogram's units; "" where it has none.
+        title: title of the image.
+
+    Returns:
+        Two or three panels.
+    """
+    panels = [
+        _sinogram_panel(sinogram, scan, sinogram_units),
+        _image_panel(title, mean, grid, units),
+    ]
+    if std is not None:
+        panels.append(_spread_panel(std, grid, units, float(np.quantile(std, 0.995))))
+    return panels
+
+
 def save_figure(path: str | os.PathLike[str], panels: list[Panel]) -> None:
-    """Draw six panels in two rows and save the picture, which appears only when it is whole.
+    """Draw panels, three in a row, and save the picture, which appears only when it is whole.
 
     Args:
         path: the picture; its suffix decides the format.
         panels: such as those of `reconstruction_panels`.
 
     Raises:
-        ValueError: the picture cannot be written.
+        ValueError: the picture cannot be written, or its suffix names no format.
     """
+    check_figure(path)
     figure = _draw(panels)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def check_figure(path: str | os.PathLike[str]) -> None:
+    """Refuse a picture that could not be written, before work starts.
+
+    Args:
+        path: the picture.
+
+    Raises:
+        ValueError: its folder cannot be written, or its suffix names no format.
+    """
+    target = check_writable(path)
+    if target.suffix.lower() not in _FORMATS:
+        raise ValueError(
+            f"{target}: expected a picture's name, ending in {', '.join(_FORMATS)}; rename it."
+        )
+
+
+def _image_panel(
+    title: str, values: Float32[np.ndarray, "rows columns"], grid: ImageGrid, units: str
+) -> Panel:
+    half_height, half_width = (n * grid.pixel_size / 2 for n in grid.shape)
+    return Panel(
+        title=title,
+        values=values,
+        limits=(float(values.min()), float(values.max())),
+        colours="gray",
+        label=units,
+        extent=(-half_width, half_width, -half_height, half_height),
+    )
+
+
+def _spread_panel(
+    std: Float32[np.ndarray, "rows columns"], grid: ImageGrid, units: str, top: float
+) -> Panel:
+    return replace(
+        _image_panel("how sure: standard deviation", std, grid, units),
+        limits=(0.0, top),
+        colours="magma",
+        extend="max",
+    )
 
 
 def _sinogram_panel(
@@ -130,7 +197,7 @@ def _sinogram_panel(
         values=sinogram,
         limits=(float(sinogram.min()), float(sinogram.max())),
         colours="gray",
-        label=f"{units}·mm" if units else "line integral",
+        label=units or "line integral",
         extent=(
             positions[0] - half_bin,
             positions[-1] + half_bin,
@@ -146,10 +213,12 @@ def _draw(panels: list[Panel]) -> Figure:
     from matplotlib.figure import Figure
 
     # no pyplot: nothing global is touched, and no display is needed
-    figure = Figure(figsize=(11.4, 6.8), layout="constrained")
+    columns = min(len(panels), _COLUMNS)
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(3.8 * columns, 3.4 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, panel in zip(figure.subplots(2, 3).flat, panels, strict=True):
-        _draw_panel(figure, axes, panel)
+    for place, panel in enumerate(panels):
+        _draw_panel(figure, figure.add_subplot(rows, columns, place + 1), panel)
     return figure
 
 

@@ -23,8 +23,10 @@ class ReconstructConfig:
         seed: seed of everything random.
         slices: "a:b", the slices from a to before b; None for all.
         resume: go on where an interrupted run of the same work stopped.
-        noise_std: each ray's noise in the sinogram's units; None estimates it from each slice
-            (what a simulated file says of its noise is never used unasked).
+        noise_std: each ray's noise in the sinogram's units; None for what the counts say of each
+            ray, or else an estimate from each slice (what a simulated file says of its noise is
+            never used unasked).
+        figure: a picture of the middle slice to draw; None for none.
         scan: what the user says of the file.
     """
 
@@ -37,4 +39,5 @@ class ReconstructConfig:
     slices: str | None = None
     resume: bool = False
     noise_std: float | None = None
+    figure: Path | None = None
     scan: ScanOptions = field(default_factory=ScanOptions)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,8 +12,10 @@ import torch
 from bayesnn.checks import check_count, check_positive
 from ct.chunk import solve_chunk
 from ct.data.digest import content_digest
+from ct.data.result_file import open_reconstruction
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.simulation import check_output, versions
+from ct.figure import check_figure, plain_panels, save_figure
 from ct.geometry import ImageGrid
 from ct.geometry_json import geometry_to_json
 from ct.method_choice import choose_method
@@ -26,39 +27,11 @@ from ct.reconstruct_config import ReconstructConfig
 from ct.reconstruction import SAMPLE_BUDGET
 from ct.result_metadata import Metadata, run_metadata
 from ct.run_options import choose_device, parse_slices
+from ct.run_summary import ReconstructSummary, count_findings, summarise_noise
 from ct.slices import SliceSolver
 
 Progress: TypeAlias = Callable[[float, float], None]
 """Called with (slices done, slices in all)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReconstructSummary:
-    """What a run did.
-
-    Attributes:
-        output: the result file.
-        method: the method's name.
-        device: where it ran.
-        slices: the slices' numbers in the sinogram file.
-        resumed: how many of them an earlier run had finished.
-        raised_counts: how many counts of zero were raised to have a logarithm.
-        missing_rays: how many rays were not measured and got a value from their neighbours.
-        noise_std: each slice's mean noise of a ray, in the sinogram's units.
-        units: the image's units.
-        seconds: how long the run took.
-    """
-
-    output: str
-    method: str
-    device: str
-    slices: tuple[int, ...]
-    resumed: int
-    raised_counts: int
-    missing_rays: int
-    noise_std: tuple[float, ...]
-    units: str
-    seconds: float
 
 
 class Interrupted(KeyboardInterrupt):
@@ -95,6 +68,8 @@ def reconstruct_file(
     check_count(config.seed, "--seed", minimum=0)
     if config.noise_std is not None:
         check_positive(config.noise_std, "--noise-std")
+    if config.figure is not None:
+        check_figure(config.figure)
     source = open_scan(config.sinogram, config.scan)
     grid, scan = source.geometry()
     indices = parse_slices(config.slices, source.file.shape[0])
@@ -140,18 +115,39 @@ def reconstruct_file(
                 f"{config.output}: cannot be written ({error.strerror or error}); "
                 f"{_kept(partial, indices)}"
             ) from error
+    if config.figure is not None:
+        _draw_middle(config.figure, config.output, source, indices)
     return ReconstructSummary(
         output=str(config.output),
         method=method.name,
         device=str(device),
         slices=tuple(indices),
         resumed=resumed,
+        seconds=time.monotonic() - start,
+        units=source.image_units,
+        noise=summarise_noise(records),
         raised_counts=sum(one["raised"] for one in records),
         missing_rays=sum(one["missing"] for one in records),
-        noise_std=tuple(one["noise_std"] for one in records),
-        units=source.image_units,
-        seconds=time.monotonic() - start,
+        findings=count_findings(records),
     )
+
+
+def _draw_middle(path: Path, output: Path, source: ScanInput, indices: list[int]) -> None:
+    """Draw the middle slice of what was reconstructed."""
+    place = len(indices) // 2
+    with open_reconstruction(output) as stored:
+        one = stored.read(place, samples=False)
+    panels = plain_panels(
+        sinogram=source.read(indices[place]).values,
+        mean=one.mean.numpy(),
+        std=None if one.std is None else one.std.numpy(),
+        grid=one.grid,
+        scan=one.scan,
+        units=one.metadata["units"],
+        sinogram_units=source.file.units,
+        title=f"slice {indices[place]}: {one.metadata['method']}",
+    )
+    save_figure(path, panels)
 
 
 def _keeps_samples(method: Method, n_slices: int, grid: ImageGrid) -> bool:

@@ -13,7 +13,14 @@ from ct.commands.config_file import read_config
 from ct.commands.output import note, print_json, progress_bar
 from ct.reconstruct_config import ReconstructConfig
 
-_OWN = {"method": str, "device": str, "seed": int, "slices": str, "noise_std": float}
+_OWN = {
+    "method": str,
+    "device": str,
+    "seed": int,
+    "slices": str,
+    "noise_std": float,
+    "figure": str,
+}
 _IN_CONFIG_FILES = {**_OWN, **options.SCAN_OPTIONS, "settings": dict}
 
 
@@ -27,7 +34,10 @@ def reconstruct(
     ],
     scan: dict[str, Any],
     method: Annotated[
-        str | None, typer.Option(help=f"mc-dropout or fbp (default {ReconstructConfig.method}).")
+        str | None,
+        typer.Option(
+            help=f"mc-dropout, fbp, sirt, cgls or tv (default {ReconstructConfig.method})."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
     seed: Annotated[
@@ -41,7 +51,13 @@ def reconstruct(
     ] = False,
     noise_std: Annotated[
         float | None,
-        typer.Option(help="Noise of each ray in the sinogram's units (default: estimated)."),
+        typer.Option(
+            help="Noise of a ray in the sinogram's units (default: by the counts, or estimated)."
+        ),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw the middle slice, with its error bars."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -60,6 +76,7 @@ def reconstruct(
         "seed": seed,
         "slices": slices,
         "noise_std": noise_std,
+        "figure": figure,
         **scan,
     }
     given = {} if config is None else read_config(config, _IN_CONFIG_FILES)
@@ -70,7 +87,8 @@ def reconstruct(
         resume=resume,
         settings=given.get("settings", {}),
         scan=options.scan_options({name: given.get(name) for name in options.SCAN_OPTIONS}),
-        **{name: given[name] for name in _OWN if name in given},
+        **{name: given[name] for name in _OWN if name in given and name != "figure"},
+        figure=Path(given["figure"]) if "figure" in given else None,
     )
     from ct.workflow import reconstruct_file
 
@@ -80,9 +98,12 @@ def reconstruct(
     except KeyboardInterrupt as error:
         note(str(error) or "interrupted: nothing had been finished.")
         raise typer.Exit(130) from None
-    if summary.raised_counts:
-        note(f"note: {summary.raised_counts} counts of zero were set to half the smallest count")
     if json:
         print_json(dataclasses.asdict(summary))
-    else:
-        typer.echo(f"wrote {output} ({len(summary.slices)} slices, {summary.method})")
+        return
+    from ct.commands.run_report import report_lines
+
+    for line in report_lines(summary):
+        typer.echo(line)
+    if work.figure is not None:
+        typer.echo(f"picture       {work.figure}")

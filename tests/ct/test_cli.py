@@ -11,8 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from skimage import io
 
 from ct.cli import run
+from ct.method_choice import METHOD_NAMES
 
 TINY = {"steps": 3, "centre_steps": 2, "n_samples": 2, "network.finest": 16, "network.width": 4}
 
@@ -68,7 +70,19 @@ def test_simulate_reconstruct_evaluate(folder: Path, capsys: pytest.CaptureFixtu
         ("evaluate {0}/rec.h5 --truth {0}/image.npy --json", {"mean", "slices", "units"}),
         (
             "reconstruct {0}/sino.h5 -o {0}/b.h5 --method fbp --slices 1:2 --json",
-            {"output", "method", "device", "slices", "resumed", "raised_counts"},
+            {
+                "output",
+                "method",
+                "device",
+                "slices",
+                "resumed",
+                "seconds",
+                "units",
+                "noise",
+                "raised_counts",
+                "missing_rays",
+                "findings",
+            },
         ),
     ],
 )
@@ -128,6 +142,27 @@ def test_config_file_gives_options_and_the_command_line_comes_first(
         assert json.loads(file.attrs["settings"]) == {"window": "ramp"}
 
 
+def test_reconstruct_ends_with_what_it_did(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["reconstruct", f"{folder}/sino.h5", "-o", f"{folder}/b.h5", "--method", "fbp"]
+    assert run([*files, "--figure", f"{folder}/b.png", "--noise-std", "0.5"]) == 0
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["wrote"] == f"{folder}/b.h5"
+    assert lines["slices"] == "2"
+    assert lines["method"].startswith("fbp, ")
+    assert lines["noise"] == "0.5 a ray, given"
+    assert float(lines["seconds"].split(",")[0]) < 60
+    picture = io.imread(folder / "b.png")
+    assert picture[..., :3].std() > 20
+
+
+def test_help_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["reconstruct", "--help"]) == 0
+    help_text = " ".join(capsys.readouterr().out.split())
+    assert all(name in help_text for name in METHOD_NAMES)
+
+
 BAD_COMMANDS = {
     "unknown command": ("frobnicate", "frobnicate"),
     "unknown option": ("info {0}/sino.h5 --colour", "--colour"),
@@ -149,6 +184,14 @@ BAD_COMMANDS = {
     "output is a folder": ("reconstruct {0}/sino.h5 -o {0}", "found a folder"),
     "output is the input": ("reconstruct {0}/sino.h5 -o {0}/sino.h5", "is the input"),
     "unknown method": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --method magic", "magic"),
+    "picture without a format": (
+        "reconstruct {0}/sino.h5 -o {0}/b.h5 --method fbp --figure {0}/b.picture",
+        ".png",
+    ),
+    "picture in no folder": (
+        "reconstruct {0}/sino.h5 -o {0}/b.h5 --method fbp --figure {0}/none/b.png",
+        "does not exist",
+    ),
     "unknown device": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --device tpu", "--device"),
     "negative seed": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --seed -1", "--seed"),
     "no such slice": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --slices 1:9", "--slices"),

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from skimage import io
 
-from ct.figure import Panel, reconstruction_panels, save_figure
-from ct.geometry import ImageGrid, ParallelBeam
+from ct.figure import Panel, check_figure, plain_panels, reconstruction_panels, save_figure
+from ct.geometry import FanBeam, ImageGrid, ParallelBeam
 
 
 def panels() -> dict[str, Panel]:
@@ -39,6 +40,35 @@ def test_pictures_that_are_compared_share_their_scale() -> None:
     assert made["how sure"].limits == made["how wrong"].limits
     np.testing.assert_allclose(made["how wrong"].values, 1, rtol=1e-6)
     assert {panel.label for panel in made.values()} == {"HU", "HU·mm"}
+
+
+@pytest.mark.parametrize(("uncertain", "n_panels"), [(True, 3), (False, 2)])
+def test_without_a_truth_there_are_measurement_image_and_spread(
+    tmp_path: Path, uncertain: bool, n_panels: int
+) -> None:
+    draw = np.random.default_rng(0)
+    made = plain_panels(
+        sinogram=draw.normal(size=(3, 11)).astype(np.float32),
+        mean=draw.normal(size=(6, 8)).astype(np.float32),
+        std=draw.uniform(1, 2, size=(6, 8)).astype(np.float32) if uncertain else None,
+        grid=ImageGrid((6, 8), 0.5),
+        scan=FanBeam((0.0, 1.0, 2.0), 11, source_origin=100, source_detector=200),
+        units="1/mm",
+        sinogram_units="",
+        title="slice 3: fbp",
+    )
+    assert len(made) == n_panels
+    assert [panel.label for panel in made[:2]] == ["line integral", "1/mm"]
+    assert made[-1].limits[0] == 0 or not uncertain
+    save_figure(tmp_path / "figure.png", made)
+    assert io.imread(tmp_path / "figure.png").shape[1] == 570 * n_panels
+
+
+@pytest.mark.parametrize("name", ["figure", "figure.h5"])
+def test_names_that_say_no_format_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"ending in \.png"):
+        check_figure(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_picture_is_written_whole(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""What `reconstruct` says when it is done."""
+
+from __future__ import annotations
+
+from ct.run_summary import ReconstructSummary
+
+
+def report_lines(summary: ReconstructSummary) -> list[str]:
+    """Return the lines: what was written, how long it took, how noisy it is, and what looks odd.
+
+    Args:
+        summary: what the run did.
+    """
+    n_slices = len(summary.slices)
+    made = n_slices - summary.resumed
+    speed = f"{made / summary.seconds:.3g} slices/s" if made > 1 else ""
+    resumed = f"{summary.resumed} of an earlier run" if summary.resumed else ""
+    facts = {
+        "slices": _joined(f"{n_slices}", resumed),
+        "method": _joined(summary.method, summary.device),
+        "units": summary.units or "not known",
+        "seconds": _joined(f"{summary.seconds:.1f}", speed),
+        "noise": _noise(summary),
+    }
+    if summary.raised_counts:
+        facts["raised counts"] = f"{summary.raised_counts} of zero, to have a logarithm"
+    if summary.missing_rays:
+        facts["missing rays"] = f"{summary.missing_rays}, with values from their neighbours"
+    lines = [f"wrote {summary.output}", *(f"{key:<13} {text}" for key, text in facts.items())]
+    for text, count in summary.findings.items():
+        where = "" if n_slices == 1 else f" (in {count} of {n_slices} slices)"
+        lines.append(f"{'noticed':<13} {text}{where}")
+    return lines
+
+
+def _noise(summary: ReconstructSummary) -> str:
+    noise = summary.noise
+    spread = (
+        "" if noise.smallest == noise.largest else f"{noise.smallest:.3g} to {noise.largest:.3g}"
+    )
+    return _joined(f"{noise.median:.3g} a ray", spread, noise.source)
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)

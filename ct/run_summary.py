@@ -1,0 +1,89 @@
+"""What a run did and found, in numbers and words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from ct.result_metadata import Metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseSummary:
+    """The noise of a ray over the slices, in the sinogram's units.
+
+    Attributes:
+        smallest: the quietest slice's mean.
+        median: the median slice's.
+        largest: the noisiest slice's.
+        source: "given", "measured" (from counts) or "estimated".
+    """
+
+    smallest: float
+    median: float
+    largest: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructSummary:
+    """What a run did.
+
+    Attributes:
+        output: the result file.
+        method: the method's name.
+        device: where it ran.
+        slices: the slices' numbers in the sinogram file.
+        resumed: how many of them an earlier run had finished.
+        seconds: how long this run took.
+        units: the image's units.
+        noise: how noisy the rays are.
+        raised_counts: how many counts of zero were raised to have a logarithm.
+        missing_rays: how many rays were not measured and got a value from their neighbours.
+        findings: what does not fit the scan's description, and in how many slices.
+    """
+
+    output: str
+    method: str
+    device: str
+    slices: tuple[int, ...]
+    resumed: int
+    seconds: float
+    units: str
+    noise: NoiseSummary
+    raised_counts: int
+    missing_rays: int
+    findings: dict[str, int]
+
+
+def summarise_noise(records: Sequence[Metadata]) -> NoiseSummary:
+    """Return the noise of all slices in three numbers.
+
+    Args:
+        records: what is to be said of each slice.
+    """
+    levels = [one["noise_std"] for one in records]
+    return NoiseSummary(
+        smallest=min(levels),
+        median=median(levels),
+        largest=max(levels),
+        source=records[0]["noise_std_source"],
+    )
+
+
+def count_findings(records: Sequence[Metadata]) -> dict[str, int]:
+    """Return each finding's first wording and the number of slices that have one of its name.
+
+    Args:
+        records: what is to be said of each slice; its diagnostics may hold `findings`, a list of
+            objects with `name` and `text`.
+    """
+    counts: Counter[str] = Counter()
+    texts: dict[str, str] = {}
+    for one in records:
+        for finding in one["diagnostics"].get("findings", ()):
+            counts[finding["name"]] += 1
+            texts.setdefault(finding["name"], finding["text"])
+    return {texts[name]: count for name, count in counts.most_common()}
