@@ -206,7 +206,7 @@ class MCDropout:
         diagnostics: dict[str, Setting] = {
             "loss": fit.loss,
             "tv_weight": fit.tv_weight,
-            "chi_squared_per_ray": float(residual.square().mean()),
+            "chi_squared_per_ray": float(residual[problem.noise_std.isfinite()].square().mean()),
             "offset": values.offset,
             "scale": values.scale,
         }

@@ -60,7 +60,8 @@ def value_range(problem: Problem) -> ValueRange:
     last = ordered.numel() - 1
     low, high = (float(ordered[round(share * last)]) for share in (_OUTER, 1 - _OUTER))
     width = max(problem.grid.shape) * problem.grid.pixel_size
-    scale = max(high - low, float(problem.noise_std.median()) / width)
+    noise = problem.noise_std[problem.noise_std.isfinite()]  # of the rays that were measured
+    scale = max(high - low, float(noise.median()) / width)
     lengths = problem.projector(problem.sinogram.new_ones(problem.grid.shape)).double()
     constant = float((lengths * problem.sinogram).sum() / lengths.square().sum())
     # links cannot start at an end of the range
