@@ -15,7 +15,8 @@ from ct.classical.filtered_backprojection import filtered_backprojection
 from ct.classical.windows import hann, ramp
 from ct.data.images import read_image
 from ct.data.scan_input import open_scan
-from ct.data.simulation import SimulateConfig, simulate_file
+from ct.data.simulate_config import SimulateConfig
+from ct.data.simulation import simulate_file
 from ct.evaluation import Evaluation, evaluate
 from ct.figure import reconstruction_panels, save_figure
 from ct.reconstruct_config import ReconstructConfig

@@ -23,9 +23,10 @@ class Calibration:
 
     Attributes:
         file: the sinograms, with their flats and darks.
-        i0: reading of an empty ray, where the user gave it; it comes before flats.
+        i0: reading of an empty ray, where the user gave it; it comes before flats, and flats
+            before the file's attribute `i0`.
         gain: reading of one photon; None where nothing tells.
-        gain_from: "given", "flats" or "sinogram": why.
+        gain_from: "given", "the file", "flats" or "sinogram": why.
     """
 
     file: SinogramFile
@@ -64,8 +65,9 @@ class Calibration:
     def with_gain(self, given: float | None) -> Calibration:
         """Return the same with a gain.
 
-        The gain is the user's; or the flats' own (see `response_from_flats`); or what the scatter
-        of the sinogram itself asks for (`estimate_gain`), where the flats are too few.
+        The gain is the user's; or the file's attribute `gain`; or the flats' own (see
+        `response_from_flats`); or what the scatter of the sinogram itself asks for
+        (`estimate_gain`), where the flats are too few.
 
         Args:
             given: the user's word.
@@ -75,6 +77,9 @@ class Calibration:
         """
         if given is not None:
             return replace(self, gain=check_positive(given, "--gain"), gain_from="given")
+        if "gain" in self.file.metadata:
+            gain = check_positive(self.file.metadata["gain"], f"{self.file.path}: gain")
+            return replace(self, gain=gain, gain_from="the file")
         slices = self.file.shape[0]
         looked_at = np.unique(np.linspace(0, slices - 1, min(slices, _LOOKED_AT)).astype(int))
         responses = {int(index): self.response(int(index)) for index in looked_at}
@@ -105,5 +110,7 @@ def calibrate(file: SinogramFile, options: ScanOptions) -> Calibration | None:
         raise ValueError("--i0 and --flats: both say what an empty ray reads; give one of them.")
     i0 = None if options.i0 is None else check_positive(options.i0, "--i0")
     if i0 is None and file.flats is None:
-        return None
+        if "i0" not in file.metadata:
+            return None
+        i0 = check_positive(file.metadata["i0"], f"{file.path}: i0")
     return Calibration(file=file, i0=i0)

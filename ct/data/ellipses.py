@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from bayesnn.checks import check_count
+from ct.data.simulated_scans import bin_means, with_divided_bins
 from ct.geometry import FanBeam, ImageGrid, Scan
 
 
@@ -95,8 +96,7 @@ class EllipsePhantom:
                 a whole number above zero.
         """
         self._check_outside_source(scan)
-        samples = check_count(samples_per_bin, "samples_per_bin")
-        rays = _finer(scan, samples).rays
+        rays = with_divided_bins(scan, samples_per_bin).rays
         (x, y), (right, up) = rays.point.unbind(-1), rays.direction.unbind(-1)
         total = torch.zeros_like(x)
         for ellipse in self.ellipses:
@@ -108,7 +108,7 @@ class EllipsePhantom:
             square = e_a**2 + e_b**2
             inside = (square - (q_a * e_b - q_b * e_a) ** 2).clamp(min=0)
             total += 2 * ellipse.value * inside.sqrt() / square
-        return total.reshape(scan.n_views, scan.n_detectors, samples).mean(dim=-1)
+        return bin_means(total, samples_per_bin)
 
     def image(
         self, grid: ImageGrid, *, lines_per_pixel: int = 16
@@ -173,14 +173,6 @@ def disc(radius: float, *, x: float = 0.0, y: float = 0.0, value: float = 1.0) -
         The ellipse that it is.
     """
     return Ellipse(value=value, half_width=radius, half_height=radius, x=x, y=y)
-
-
-def _finer(scan: Scan, samples: int) -> Scan:
-    """Return the scan with each bin divided into `samples` of equal width."""
-    center = samples * scan.center + (samples - 1) / 2
-    finer = dict(vars(scan), center=center, n_detectors=samples * scan.n_detectors)
-    finer["detector_spacing"] = scan.detector_spacing / samples
-    return type(scan)(**finer)
 
 
 def _crossed(

@@ -14,6 +14,8 @@ from ct.data.sinogram import SinogramFile
 from ct.geometry_json import geometry_from_json
 
 OWN_FORMAT = "bayesnn-ct sinogram"
+NOISE_STD = "noise_std"
+"""Name of the dataset (one number a ray) and of the attribute (one a slice)."""
 
 
 def open_hdf5_sinogram(
@@ -23,7 +25,8 @@ def open_hdf5_sinogram(
 
     Data Exchange is recognised by its dataset `exchange/data`. Any other file holds `sinogram`
     [slices, views, detectors] or [views, detectors], and may hold `angles` (radians, unless their
-    attribute `units` says degrees), and our attribute `geometry`.
+    attribute `units` says degrees), `noise_std` of the same shape as `sinogram` where that holds
+    line integrals, and our attribute `geometry`.
 
     Args:
         path: the file.
@@ -46,9 +49,18 @@ def open_hdf5_sinogram(
         if angles is not None:
             units = text_of(angles, "units") or "radians"
             radians = angles_in_radians(np.asarray(angles), units, f"{path}: angles")
+        has_noise = isinstance(file.get(NOISE_STD), h5py.Dataset)
     stack = hdf5_stack(path, dataset or "sinogram", slice_axis=1 if projections else 0)
+    ray_noise = None
+    if has_noise:
+        ray_noise = hdf5_stack(path, NOISE_STD, what="noise_std of the same shape as the sinogram")
+        if ray_noise.shape != stack.shape:
+            raise ValueError(
+                f"{path}: noise_std: expected the sinogram's shape {list(stack.shape)}, found "
+                f"{list(ray_noise.shape)}; make them agree."
+            )
     geometry = attributes.pop("geometry", None)
-    noise_std = attributes.pop("noise_std", None)
+    noise_std = attributes.pop(NOISE_STD, None)
     try:
         return SinogramFile(
             stack=stack,
@@ -58,6 +70,7 @@ def open_hdf5_sinogram(
             units=str(attributes.pop("units", "")),
             image_units=str(attributes.pop("image_units", "")),
             noise_std=None if noise_std is None else tuple(np.ravel(noise_std).tolist()),
+            ray_noise=ray_noise,
             metadata=attributes,
         )
     except (TypeError, ValueError) as error:

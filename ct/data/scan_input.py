@@ -58,7 +58,8 @@ class ScanInput:
         """
         values = self.file.read(index)
         if self.values == "line integrals":
-            return Measured(values=values)
+            noise = self.file.ray_noise
+            return Measured(values=values, noise_std=None if noise is None else noise.read(index))
         if self.calibration is None:
             raise ValueError(
                 f"{self.file.path}: the values are counts ({self.values_from}); give --i0, the "

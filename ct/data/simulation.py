@@ -1,75 +1,24 @@
-"""Sinograms of known images, with noise of a known size."""
+"""Sinograms of known images and phantoms, with noise of a known size, written to a file."""
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 
-from bayesnn.checks import check_count, check_positive
-from bayesnn.files import check_writable
+from bayesnn.checks import check_count
+from bayesnn.files import atomic_write, check_writable
 from bayesnn.seeds import seeded_generator
 from bayesnn.versions import installed_versions
-from ct.data.image_stack import ImageStack
-from ct.data.images import read_image
+from ct.data.simulate_config import SimulateConfig, noise_of, scan_of, scanned_of
+from ct.data.simulated_noise import Noisy, white_noise
+from ct.data.simulated_objects import Scanned
 from ct.data.sinogram_file import write_sinogram
-from ct.geometry import ImageGrid, ParallelBeam
-from ct.projectors.operator import Projector, projector
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimulateConfig:
-    """What `bayesnn-ct simulate` was asked for.
-
-    Attributes:
-        image: file of the image or stack.
-        output: sinogram file to write.
-        views: number of angles over half a turn.
-        snr_db: signal-to-noise ratio in dB; infinity for no noise.
-        geometry: kind of scan; "parallel".
-        seed: seed of the noise.
-        pixel_size: side of a pixel in mm, for images that do not say (1 mm by default).
-    """
-
-    image: Path
-    output: Path
-    views: int = 60
-    snr_db: float = 40.0
-    geometry: str = "parallel"
-    seed: int = 0
-    pixel_size: float | None = None
-
-
-def parallel_scan(grid: ImageGrid, *, views: int) -> ParallelBeam:
-    """Return the parallel-beam scan that simulations use: it sees all of the image.
-
-    θ_k = kπ/views, and ceil(√2·N) + 1 detector bins, N the longer side, as wide as a pixel.
-
-    Args:
-        grid: the image's grid.
-        views: number of angles.
-
-    Returns:
-        The scan.
-
-    Raises:
-        ValueError: `views` is not a whole number above zero.
-
-    Example:
-        >>> parallel_scan(ImageGrid((512, 512)), views=60).n_detectors
-        726
-    """
-    views = check_count(views, "views")
-    return ParallelBeam(
-        angles=tuple(k * math.pi / views for k in range(views)),
-        n_detectors=math.ceil(math.sqrt(2) * max(grid.shape)) + 1,
-        detector_spacing=grid.pixel_size,
-    )
+from ct.projectors.operator import Projector
 
 
 def simulate(
@@ -79,7 +28,7 @@ def simulate(
     snr_db: float,
     seed: int = 0,
     index: int = 0,
-) -> tuple[Float32[np.ndarray, "views detectors"], float]:
+) -> Noisy:
     """Project one slice and add Gaussian noise: y = Ax + ε, σ² = mean((Ax)²)·10^(−snr/10).
 
     Args:
@@ -95,16 +44,12 @@ def simulate(
     Raises:
         ValueError: `snr_db` is NaN or minus infinity.
     """
-    if math.isnan(snr_db) or snr_db == -math.inf:
-        raise ValueError(f"snr_db: expected a number of dB, got {snr_db}.")
     clean = operator(torch.from_numpy(image))
-    noise_std = math.sqrt(float(clean.double().square().mean()) * 10 ** (-snr_db / 10))
-    noise = torch.randn(clean.shape, generator=seeded_generator(seed, index))
-    return (clean + noise_std * noise).numpy(), noise_std
+    return white_noise(snr_db).disturb(clean, seeded_generator(seed, index))
 
 
 def simulate_file(config: SimulateConfig) -> None:
-    """Read an image, simulate its scan, and write SINO.h5 slice by slice.
+    """Simulate the scan of an image or a phantom, and write SINO.h5 slice by slice.
 
     Args:
         config: what to simulate.
@@ -113,50 +58,59 @@ def simulate_file(config: SimulateConfig) -> None:
         ValueError: the image cannot be used, the output not written, or a setting is impossible;
             said before work starts.
     """
-    if config.geometry != "parallel":
-        raise ValueError(
-            f"--geometry: expected parallel, got {config.geometry!r}; no other geometry is "
-            "supported yet."
-        )
     check_count(config.seed, "--seed", minimum=0)
     check_output(config.output, config.image)
-    image = read_image(config.image)
-    grid = ImageGrid(image.shape[1:], _pixel_size(image, config.pixel_size))
-    scan = parallel_scan(grid, views=config.views)
-    write_sinogram(
-        config.output,
-        _slices(image, projector(grid, scan), config),
-        grid=grid,
-        scan=scan,
-        n_slices=image.shape[0],
-        units=sinogram_units(image.units),
-        image_units=image.units,
-        metadata={
-            "source": image.source,
-            "seed": config.seed,
-            "snr_db": config.snr_db,
-            "versions": versions(),
-        },
+    if config.truth is not None:
+        check_output(config.truth, config.image)
+        if config.truth.absolute() == config.output.absolute():
+            raise ValueError(f"--truth: {config.truth} is the output too; choose another file.")
+    noise = noise_of(config)
+    scanned = scanned_of(config)
+    scan = scan_of(config, scanned.grid)
+    project = scanned.along(scan)
+    noisy = (
+        noise.disturb(project(index), seeded_generator(config.seed, index))
+        for index in range(scanned.n_slices)
     )
+    with _written_truth(config.truth, scanned):
+        write_sinogram(
+            config.output,
+            noisy,
+            grid=scanned.grid,
+            scan=scan,
+            n_slices=scanned.n_slices,
+            values=noise.values,
+            units="counts" if noise.values == "counts" else sinogram_units(scanned.units),
+            image_units=scanned.units,
+            metadata={
+                "source": scanned.source,
+                "seed": config.seed,
+                "discretisation": scanned.discretisation,
+                **noise.settings,
+                "versions": versions(),
+            },
+        )
 
 
-def check_output(output: Path, source: Path) -> None:
+def check_output(output: Path, source: Path | None) -> None:
     """Refuse an output that cannot be written, or that would replace its own input.
 
     Args:
         output: the file to be written.
-        source: the file to be read.
+        source: the file to be read, if there is one.
 
     Raises:
         ValueError: the output cannot be written, or is the input.
     """
     check_writable(output)
-    if output.exists() and source.exists() and output.samefile(source):
+    if source is not None and output.exists() and source.exists() and output.samefile(source):
         raise ValueError(f"{output}: is the input, and would be replaced; choose another output.")
 
 
 def sinogram_units(image_units: str) -> str:
     """Return the units of line integrals through an image: its units times mm."""
+    if image_units == "1/mm":
+        return "1"
     return f"{image_units}·mm" if image_units else ""
 
 
@@ -165,16 +119,17 @@ def versions() -> dict[str, str]:
     return installed_versions("bayesnn", "torch", "numpy")
 
 
-def _slices(
-    image: ImageStack, operator: Projector, config: SimulateConfig
-) -> Iterator[tuple[Float32[np.ndarray, "views detectors"], float]]:
-    for index in range(image.shape[0]):
-        yield simulate(
-            image.read(index), operator, snr_db=config.snr_db, seed=config.seed, index=index
-        )
-
-
-def _pixel_size(image: ImageStack, given: float | None) -> float:
-    if given is not None:
-        return check_positive(given, "--pixel-size")
-    return 1.0 if image.pixel_size is None else image.pixel_size
+@contextlib.contextmanager
+def _written_truth(path: Path | None, scanned: Scanned) -> Iterator[None]:
+    """Write the truth slice by slice; it appears only where what follows succeeds too."""
+    if path is None:
+        yield
+        return
+    with atomic_write(path) as temporary:
+        shape = (scanned.n_slices, *scanned.grid.shape)
+        with temporary.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for index in range(scanned.n_slices):
+                file.write(scanned.truth(index).numpy().astype("<f4").tobytes())
+        yield

@@ -25,6 +25,7 @@ class SinogramFile:
         units: units of the values, such as "HU·mm"; "" where unknown.
         image_units: units of an image made from them, such as "HU"; "" where unknown.
         noise_std: each slice's noise, in `units`, where it is known because it was simulated.
+        ray_noise: standard deviation of each ray's noise, in `units`, where the file holds it.
         flats: readings without an object, [slices, readings, detectors]; None without any.
         darks: readings without light, likewise.
         notes: what the file leaves in doubt, in words.
@@ -38,6 +39,7 @@ class SinogramFile:
     units: str = ""
     image_units: str = ""
     noise_std: tuple[float, ...] | None = None
+    ray_noise: Stack | None = None
     flats: Stack | None = None
     darks: Stack | None = None
     notes: tuple[str, ...] = ()

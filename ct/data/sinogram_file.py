@@ -16,7 +16,7 @@ from jaxtyping import Float32
 from bayesnn.files import atomic_write
 from ct.data.file_start import HDF5, MATLAB, NPY, is_tiff, read_start
 from ct.data.hdf5_file import SINOGRAM
-from ct.data.hdf5_sinogram import OWN_FORMAT, open_hdf5_sinogram
+from ct.data.hdf5_sinogram import NOISE_STD, OWN_FORMAT, open_hdf5_sinogram
 from ct.data.matlab_sinogram import open_matlab_sinogram
 from ct.data.npy_file import npy_stack
 from ct.data.sinogram import SinogramFile
@@ -69,7 +69,12 @@ def open_sinogram(
 
 def write_sinogram(
     path: str | os.PathLike[str],
-    slices: Iterable[tuple[Float32[np.ndarray, "views detectors"], float]],
+    slices: Iterable[
+        tuple[
+            Float32[np.ndarray, "views detectors"],
+            float | Float32[np.ndarray, "views detectors"] | None,
+        ]
+    ],
     *,
     grid: ImageGrid,
     scan: Scan,
@@ -77,19 +82,21 @@ def write_sinogram(
     units: str,
     image_units: str,
     metadata: dict[str, Any],
+    values: str = "line integrals",
 ) -> None:
     """Write SINO.h5 slice by slice; the file appears only when it is whole.
 
     Args:
         path: the file to write or replace.
         slices: line integrals and the standard deviation of their noise, both in `units`, one
-            slice after the other.
+            slice after the other; the deviation is one number, or one a ray, or None for counts.
         grid: the image that the scan is of.
         scan: the rays; its angles go into the dataset `angles`, in radians.
         n_slices: how many slices come.
         units: units of the line integrals.
         image_units: units of the image.
         metadata: further attributes: text, numbers, or anything that JSON can hold.
+        values: "line integrals" or "counts".
 
     Raises:
         ValueError: `path` cannot be written.
@@ -99,7 +106,7 @@ def write_sinogram(
     with atomic_write(path) as temporary, h5py.File(temporary, "w", libver=newer) as file:
         file.attrs["format"] = FORMAT
         file.attrs["geometry"] = geometry_to_json(grid, scan)
-        file.attrs["values"] = "line integrals"
+        file.attrs["values"] = values
         file.attrs["units"] = units
         file.attrs["image_units"] = image_units
         for key, value in metadata.items():
@@ -109,9 +116,14 @@ def write_sinogram(
         shape = (n_slices, scan.n_views, scan.n_detectors)
         data = file.create_dataset("sinogram", shape, dtype="float32")
         noise_std = np.zeros(n_slices)
-        for index, (values, std) in enumerate(slices):
-            data[index], noise_std[index] = values, std
-        file.attrs["noise_std"] = noise_std
+        for index, (rays, std) in enumerate(slices):
+            data[index] = rays
+            if isinstance(std, np.ndarray):
+                file.require_dataset(NOISE_STD, shape, dtype="float32")[index] = std
+            elif std is not None:
+                noise_std[index] = std
+        if values == "line integrals" and NOISE_STD not in file:
+            file.attrs["noise_std"] = noise_std
 
 
 def by_rows(stack: Stack) -> Stack:

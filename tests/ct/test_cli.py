@@ -168,7 +168,7 @@ BAD_COMMANDS = {
     "unknown option": ("info {0}/sino.h5 --colour", "--colour"),
     "missing argument": ("reconstruct", "SINO.h5"),
     "not a number": ("simulate {0}/image.npy -o {0}/b.h5 --views many", "--views"),
-    "another geometry": ("simulate {0}/image.npy -o {0}/b.h5 --geometry fan", "--geometry"),
+    "another geometry": ("simulate {0}/image.npy -o {0}/b.h5 --geometry cone", "--geometry"),
     "no views": ("simulate {0}/image.npy -o {0}/b.h5 --views 0", "views"),
     "missing": ("reconstruct {0}/none.h5 -o {0}/b.h5", "no such file"),
     "empty": ("reconstruct {0}/empty.h5 -o {0}/b.h5", "empty"),
