@@ -84,8 +84,10 @@ class SliceSolver:
         for start in range(0, len(sinograms), length):
             part = sinograms[start : start + length]
             noises = [
-                _estimated_noise(one) if std is None else std
-                for one, std in zip(part, noise_std[start : start + length], strict=True)
+                _estimated_noise(one, first_slice + start + place) if std is None else std
+                for place, (one, std) in enumerate(
+                    zip(part, noise_std[start : start + length], strict=True)
+                )
             ]
             problems = [self._problem(one, std) for one, std in zip(part, noises, strict=True)]
             report = _part_of(progress, start, len(part), len(sinograms))
@@ -136,8 +138,11 @@ class SolvedSlice:
     noise_mean: float
 
 
-def _estimated_noise(one: Float[Tensor, "views detectors"]) -> Float[Tensor, ""]:
-    return torch.tensor(estimate_noise_std(one), dtype=torch.float64)
+def _estimated_noise(one: Float[Tensor, "views detectors"], index: int) -> Float[Tensor, ""]:
+    try:
+        return torch.tensor(estimate_noise_std(one), dtype=torch.float64)
+    except ValueError as error:
+        raise ValueError(f"slice {index}: {error}") from error
 
 
 def _noise_mean(noise_std: Float[Tensor, "*views_detectors"]) -> float:

@@ -76,6 +76,9 @@ def test_unfit_arguments_are_refused_before_work_starts(argument, value):
 def test_a_sinogram_without_noise_needs_to_be_told_one():
     with pytest.raises(ValueError, match="noise_std"):
         ct.reconstruct(np.zeros((12, 24)), SCAN, GRID, method=ct.fbp())
+    second = np.concatenate([_sinogram(1), np.zeros((1, 12, 24))])
+    with pytest.raises(ValueError, match=r"slice 7: sinogram: .*pass noise_std"):
+        ct.reconstruct(second, SCAN, GRID, method=ct.fbp(), first_slice=6)
     empty = ct.reconstruct(np.zeros((12, 24)), SCAN, GRID, method=QUICK, noise_std=0.1)
     assert bool(empty.mean.isfinite().all())
 
