@@ -3,10 +3,12 @@ from .artefacts.stripes import remove_stripes as remove_stripes
 from .classical.cgls import cgls as cgls
 from .classical.filtered_backprojection import fbp as fbp
 from .classical.sirt import sirt as sirt
-from .data.result_file import open_reconstruction as open_reconstruction
 from .data.ellipses import Ellipse as Ellipse
 from .data.ellipses import EllipsePhantom as EllipsePhantom
 from .data.phantoms import shepp_logan as shepp_logan
+from .data.result_file import open_reconstruction as open_reconstruction
+from .diagnosis.check import Mismatch as Mismatch
+from .diagnosis.check import mismatch as mismatch
 from .geometry import FanBeam as FanBeam
 from .geometry import ImageGrid as ImageGrid
 from .geometry import ParallelBeam as ParallelBeam

@@ -15,6 +15,7 @@ from ct.alignment.center_of_mass import center_from_mass
 from ct.alignment.empty_corner import center_from_empty_corner
 from ct.alignment.estimate import CenterEstimate
 from ct.alignment.opposite_rays import center_from_opposite_rays, share_of_opposite_views
+from ct.alignment.support import support_radius
 from ct.alignment.turns import covers
 from ct.artefacts.stripe_size import stripe_ratio
 from ct.artefacts.truncation import truncated_share
@@ -27,7 +28,6 @@ _ENOUGH_OPPOSITE = 0.2  # of the views, for opposite rays to decide
 _ENOUGH_OPPOSITE_FAN = 0.02
 _CUT_OFF = 0.02  # of the views: fewer may be cut off by chance
 _SURE, _DIFFER = 0.5, 5.0
-_SUPPORT = 0.03  # of the largest value: an object's bins
 _SYSTEMATIC = 0.005  # bins: what interpolation and finite bins leave
 
 
@@ -118,7 +118,7 @@ def _from_single_rays(
     if not half_turn:
         note = "the views cover less than half a turn"
         return dataclasses.replace(by_mass, notes=(note,))
-    radius = _radius(values, by_mass.center)
+    radius = support_radius(values, by_mass.center)
     found = center_from_empty_corner(values, scan, radius=radius, ring_ratio=stripe_ratio(values))
     distance = abs(found.center - by_mass.center)
     if distance > max(_SURE, _DIFFER * math.hypot(found.error, by_mass.error)):
@@ -154,14 +154,6 @@ def _from_the_inside(
         center = min(max(found.center, n / 4), 3 * n / 4)
     assert found is not None
     return found
-
-
-def _radius(values: Float64[Tensor, "slices views detectors"], center: float) -> float:
-    """Return how far from the centre the object's shadow reaches, in bins."""
-    profile = torch.nn.functional.avg_pool1d(values.abs(), 5, stride=1, padding=2).amax((0, 1))
-    inside = torch.nonzero(profile > _SUPPORT * profile.max())[:, 0]
-    first, last = int(inside[0]), int(inside[-1])
-    return max(center - first, last - center, 8.0) + 2
 
 
 def _doubted(found: CenterEstimate, scan: Scan, *, cut_off: bool) -> CenterEstimate:

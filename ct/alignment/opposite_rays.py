@@ -17,6 +17,7 @@ _COARSE_BINS, _COARSE_VIEWS = 80, 60  # the first search runs on about so many
 _LEAST_OVERLAP = 0.08  # of the detector
 _LEAST_PAIRS = 0.002  # of all rays
 _GROUPS = 8
+_SLACK = 4  # half bins that a search near a centre goes beyond what the fit needs
 
 
 def share_of_opposite_views(scan: Scan) -> float:
@@ -41,6 +42,8 @@ def center_from_opposite_rays(
     sinogram: Float64[Tensor, "slices views detectors"],
     measured: Bool[Tensor, "slices views detectors"],
     scan: Scan,
+    *,
+    around: float | None = None,
 ) -> CenterEstimate:
     """Find the centre about which a line's two measurements agree best.
 
@@ -56,6 +59,7 @@ def center_from_opposite_rays(
         measured: which of them were measured.
         scan: where the rays are; its own centre is not used. A fan's source_offset is taken as
             given, to first order in the angle at which the source sees it.
+        around: a centre to look near; None looks everywhere.
 
     Returns:
         The centre.
@@ -64,35 +68,23 @@ def center_from_opposite_rays(
         # the mean over a full turn is symmetric about the axis: without it, stripes are gone
         share = measured.double().mean(1, keepdim=True).clamp(min=1e-9)
         sinogram = sinogram - (sinogram * measured).mean(1, keepdim=True) / share
-    n = scan.n_detectors
     width = max(1.0, _needed_blur(scan))
     measured = _away_from_missing(measured, math.ceil(width))
-    everywhere = torch.arange(scan.n_views)
-    bins = max(1, n // _COARSE_BINS, math.floor(width / 2))
-    first = bins // 2  # of the bins that the first search uses
-    coarse = _blurred(sinogram, max(width, bins / 2))[..., first::bins]
-    n_coarse = coarse.shape[-1]
-    least = math.ceil(_LEAST_OVERLAP * n_coarse)
-    lags = torch.arange(least, 2 * n_coarse - 1 - least)
-    sums = _compare(
-        coarse,
-        measured[..., first::bins],
-        _coarse_scan(scan, n_coarse, bins),
-        lags,
-        everywhere[:: max(1, scan.n_views // _COARSE_VIEWS)],
-    )
-    scores = _scores(sums.sum(0))
-    candidates = lags.double() / 2 * bins + first
-
-    stride = max(1, math.floor(width / 2))
-    reach = math.ceil(max(4.0, 2 * width))
-    start = round(2 * float(candidates[scores.argmin()]))
-    span = reach + 2 * bins
-    near = (start + torch.arange(-span, span + 1, stride)).clamp(1, 2 * n - 3)
-    near = torch.unique(near)
-    sums = _compare(_blurred(sinogram, width), measured, scan, near, everywhere)
-    lag, error = jackknife(sums, lambda total: _lowest(near.double(), _scores(total), reach))
     offset = _axis_offset(scan)
+    if around is None:
+        candidates, scores, slack = _first_search(sinogram, measured, scan, width)
+        start = float(candidates[scores.argmin()])
+    else:
+        start, slack = around - offset, _SLACK
+    reach = math.ceil(max(4.0, 2 * width))
+    stride = max(1, math.floor(width / 2))
+    lags = round(2 * start) + torch.arange(-reach - slack, reach + slack + 1, stride)
+    lags = torch.unique(lags.clamp(1, 2 * scan.n_detectors - 3))
+    everywhere = torch.arange(scan.n_views)
+    sums = _compare(_blurred(sinogram, width), measured, scan, lags, everywhere)
+    lag, error = jackknife(sums, lambda total: _lowest(lags.double(), _scores(total), reach))
+    if around is not None:
+        candidates, scores = lags.double() / 2, _scores(sums.sum(0))
     return CenterEstimate(
         center=lag / 2 + offset,
         error=error / 2,
@@ -100,6 +92,25 @@ def center_from_opposite_rays(
         candidates=candidates + offset,
         scores=scores,
     )
+
+
+def _first_search(
+    sinogram: Float64[Tensor, "slices views detectors"],
+    measured: Bool[Tensor, "slices views detectors"],
+    scan: Scan,
+    width: float,
+) -> tuple[Float64[Tensor, " candidates"], Float64[Tensor, " candidates"], int]:
+    """Return centres all over the detector, their scores, and how far off the best may be."""
+    bins = max(1, scan.n_detectors // _COARSE_BINS, math.floor(width / 2))
+    first = bins // 2  # of the bins that are used
+    coarse = _blurred(sinogram, max(width, bins / 2))[..., first::bins]
+    n_coarse = coarse.shape[-1]
+    least = math.ceil(_LEAST_OVERLAP * n_coarse)
+    lags = torch.arange(least, 2 * n_coarse - 1 - least)
+    some = torch.arange(0, scan.n_views, max(1, scan.n_views // _COARSE_VIEWS))
+    coarse_scan = _coarse_scan(scan, n_coarse, bins)
+    sums = _compare(coarse, measured[..., first::bins], coarse_scan, lags, some)
+    return lags.double() / 2 * bins + first, _scores(sums.sum(0)), 2 * bins
 
 
 def _compare(

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 _EDGE = 0.01  # of the detector's bins make its edge
+_NOISE = 5.0
+_MAD_OF_UNIT_NORMAL = 0.6744898
 _HIGH = 0.03  # of the largest values: what no empty ray shows
 
 
@@ -18,7 +20,7 @@ def truncated_share(
     """Return in which share of the views the object reaches the first and the last bins.
 
     A view is cut off on a side where the mean of its outer hundredth of bins (three at least)
-    exceeds 3 % of the sinogram's largest values (its 99th percentile).
+    exceeds 3 % of the sinogram's largest values (its 99th percentile) and five times its noise.
 
     Args:
         sinogram: line integrals.
@@ -33,12 +35,18 @@ def truncated_share(
     """
     n = sinogram.shape[-1]
     edge = min(n, max(3, math.ceil(_EDGE * n)))
-    values = sinogram.detach().reshape(-1, n).abs()
+    values = sinogram.detach().reshape(-1, n)
     # of many values a tenth of a million stand for all
     some = values.flatten()[:: max(1, values.numel() // 100_000)].double()
-    limit = _HIGH * float(torch.quantile(some, 0.99))
-    if limit <= 0:
-        return 0.0, 0.0
-    first = (values[:, :edge].mean(-1) > limit).double().mean()
-    last = (values[:, n - edge :].mean(-1) > limit).double().mean()
-    return float(first), float(last)
+    limit = _HIGH * float(torch.quantile(some.abs(), 0.99))
+    first, last = (
+        float((part.mean(-1).abs() > max(limit, _NOISE * _noise_of_mean(part))).double().mean())
+        for part in (values[:, :edge], values[:, n - edge :])
+    )
+    return first, last
+
+
+def _noise_of_mean(part: Float[Tensor, "views edge"]) -> float:
+    """Return the noise of a view's mean over some bins, from how neighbouring bins differ."""
+    differences = part.diff(dim=1).abs().median() / (_MAD_OF_UNIT_NORMAL * math.sqrt(2))
+    return float(differences) / math.sqrt(part.shape[1])

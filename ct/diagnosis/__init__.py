@@ -1,0 +1,1 @@
+"""What in a scan does not fit its description: noticed and named."""
