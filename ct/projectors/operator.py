@@ -8,25 +8,31 @@ from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ct.geometry import ImageGrid, Scan, check_fits
-from ct.projectors.sparse import SparseWeights
+from ct.projectors.by_device import WeightsByDevice
 
 BatchMap: TypeAlias = Callable[[Tensor], Tensor]
 """[batch, *domain] to [batch, *range], linear in each item; it need not be differentiable."""
 
 
 def projector(grid: ImageGrid, scan: Scan) -> Projector:
-    """Line integrals along every ray, by Joseph's method, as one sparse matrix for each direction.
+    """Line integrals along every ray by Joseph's method, as sparse matrices or GPU kernels.
 
     (Ax)[v, k] = ∫ x along {x cos θ_v + y sin θ_v = s_k}, value × length in mm. A ray is sampled
     once in every row or column, whichever it crosses more steeply, with linear interpolation
     between the two pixels beside it, and zero outside the image (ASTRA's `linear` kernel). Bins
     have no width: a detector much coarser than the pixels leaves pixels unseen.
 
-    The weights are computed in float64 at the first use with a dtype on a device and kept for
-    it. With N the larger side of the image, each of A and Aᵀ holds at most 2·N weights a ray, of
-    8 bytes in float32 and 12 in float64: 512², 60 views, 726 bins in float32 take 450 MB
+    On a GPU with Triton and a C compiler, kernels compute each weight where it is used. They keep
+    a few numbers a view (of a fan: 4 a ray) and copy the batch to their layout, in pieces
+    of 256 MB or 8 slices. Their first call with a dtype compiles, for seconds; later ones neither
+    copy from or to the host nor wait for the device, and may be captured in a CUDA graph.
+
+    Elsewhere the weights are computed in float64 at the first use with a dtype on a device and
+    kept for it. With N the larger side of the image, each of A and Aᵀ holds at most 2·N weights a
+    ray, of 8 bytes in float32 and 12 in float64: 512², 60 views, 726 bins in float32 take 450 MB
     together (and hardly more while they are made, in 2 s), 128², 60 views, 183 bins 28 MB.
 
     Args:
@@ -49,7 +55,7 @@ def projector(grid: ImageGrid, scan: Scan) -> Projector:
         torch.Size([4, 4])
     """
     check_fits(grid, scan)
-    weights = SparseWeights(grid, scan)
+    weights = WeightsByDevice(grid, scan)
     return Projector(
         domain_shape=grid.shape,
         range_shape=(scan.n_views, scan.n_detectors),
@@ -127,7 +133,30 @@ class Projector:
 
 
 def _apply(x: Tensor, operator: Projector) -> Tensor:
+    if not _may_be_differentiated(x):
+        return _map(x, operator)
     return cast("Tensor", _LinearMap.apply(x, operator))  # type: ignore[no-untyped-call]
+
+
+def _may_be_differentiated(x: Tensor) -> bool:
+    """Tell whether autograd or `torch.func` sees x; their bookkeeping takes 0.1 ms a call.
+
+    Returns:
+        Whether it does.
+    """
+    return (
+        (x.requires_grad and torch.is_grad_enabled())
+        or forward_ad._current_level >= 0
+        or torch._C._functorch.is_functorch_wrapped_tensor(x)
+    )
+
+
+def _map(x: Tensor, operator: Projector) -> Tensor:
+    batch = x.shape[:-2]
+    if math.prod(batch) == 0:
+        return x.new_zeros(*batch, *operator.range_shape)
+    y = operator._forward(x.reshape(-1, *operator.domain_shape))
+    return y.reshape(*batch, *operator.range_shape)
 
 
 class _LinearMap(torch.autograd.Function):
@@ -135,11 +164,7 @@ class _LinearMap(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, operator: Projector) -> Tensor:
-        batch = x.shape[:-2]
-        if math.prod(batch) == 0:
-            return x.new_zeros(*batch, *operator.range_shape)
-        y = operator._forward(x.reshape(-1, *operator.domain_shape))
-        return y.reshape(*batch, *operator.range_shape)
+        return _map(x, operator)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Projector], output: Tensor) -> None:  # noqa: ARG004

@@ -236,6 +236,7 @@ def test_a_source_within_the_image_is_refused(make: Make) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_nothing_is_copied_from_or_to_the_host_after_the_first_use(scan: Scan) -> None:
     A = projector(GRID, scan)
     x = _draw(3, *A.domain_shape, dtype=torch.float32, device="cuda").requires_grad_()
@@ -247,8 +248,8 @@ def test_nothing_is_copied_from_or_to_the_host_after_the_first_use(scan: Scan) -
 
     use()
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         use()
     finally:
         torch.cuda.set_sync_debug_mode("default")
