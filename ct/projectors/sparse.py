@@ -68,6 +68,15 @@ class SparseWeights:
                 x[part] = image if i == 0 else x[part].add_(image)
         return x
 
+    @property
+    def stored_bytes(self) -> int:
+        """Memory that the matrices made so far take on their devices."""
+        return sum(
+            part.element_size() * part.numel()
+            for matrix in self._tensors.values()
+            for part in (matrix.values(), matrix.col_indices(), matrix.crow_indices())
+        )
+
     def _matrix(self, like: Tensor, *, transposed: bool) -> Tensor:
         key = (like.dtype, like.device, transposed)
         if key not in self._tensors:

@@ -1,0 +1,1 @@
+"""Projectors against their peers, on a processor and on a GPU."""
