@@ -83,6 +83,20 @@ class ScanInput:
             )
         return self.grid, self.scan
 
+    def image_geometry(self) -> tuple[ImageGrid, Scan]:
+        """Return grid and scan of a scan that an image can be made from.
+
+        Raises:
+            ValueError: no angles, or one view alone.
+        """
+        grid, scan = self.geometry()
+        if scan.n_views == 1:
+            raise ValueError(
+                f"{self.file.path}: expected views from several angles, found one view (shape "
+                f"{list(self.file.shape)}); no image can be made from it."
+            )
+        return grid, scan
+
 
 def open_scan(path: str | os.PathLike[str], options: ScanOptions | None = None) -> ScanInput:
     """Open a sinogram file and settle its geometry and the meaning of its values.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from bayesnn.files import atomic_write
+from ct.data.disk_room import check_room, reserve, write_at
 from ct.data.file_start import HDF5, MATLAB, NPY, is_tiff, read_start
 from ct.data.hdf5_file import SINOGRAM
 from ct.data.hdf5_sinogram import NOISE_STD, OWN_FORMAT, open_hdf5_sinogram
 from ct.data.matlab_sinogram import open_matlab_sinogram
 from ct.data.npy_file import npy_stack
+from ct.data.result_layout import create_result
 from ct.data.sinogram import SinogramFile
 from ct.data.stack import Stack, in_bands
 from ct.data.tiff_file import is_tiff_folder, tiff_stack
@@ -26,6 +31,8 @@ from ct.geometry import ImageGrid, Scan
 from ct.geometry_json import geometry_to_json
 
 FORMAT = f"{OWN_FORMAT} 1"
+_NEWER = ("v110", "v110")  # from HDF5 1.10 on, attributes may be longer than 64 KiB
+_STRUCTURE = 2**16
 
 
 def open_sinogram(
@@ -99,31 +106,64 @@ def write_sinogram(
         values: "line integrals" or "counts".
 
     Raises:
-        ValueError: `path` cannot be written.
+        ValueError: `path` cannot be written, or the disk is full.
     """
-    # from HDF5 1.10 on, attributes may be longer than 64 KiB: thousands of angles are
-    newer = ("v110", "v110")
-    with atomic_write(path) as temporary, h5py.File(temporary, "w", libver=newer) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["geometry"] = geometry_to_json(grid, scan)
-        file.attrs["values"] = values
-        file.attrs["units"] = units
-        file.attrs["image_units"] = image_units
-        for key, value in metadata.items():
-            simple = isinstance(value, str | int | float)
-            file.attrs[key] = value if simple else json.dumps(value)
-        file["angles"] = np.asarray(scan.angles, dtype=np.float64)
-        shape = (n_slices, scan.n_views, scan.n_detectors)
-        data = file.create_dataset("sinogram", shape, dtype="float32")
-        noise_std = np.zeros(n_slices)
-        for index, (rays, std) in enumerate(slices):
-            data[index] = rays
-            if isinstance(std, np.ndarray):
-                file.require_dataset(NOISE_STD, shape, dtype="float32")[index] = std
-            elif std is not None:
-                noise_std[index] = std
-        if values == "line integrals" and NOISE_STD not in file:
-            file.attrs["noise_std"] = noise_std
+    remaining = iter(slices)
+    first = next(remaining)
+    shape = (n_slices, scan.n_views, scan.n_detectors)
+    shapes = {"sinogram": shape}
+    if isinstance(first[1], np.ndarray):
+        shapes[NOISE_STD] = shape
+    attributes = {
+        "format": FORMAT,
+        "geometry": geometry_to_json(grid, scan),
+        "values": values,
+        "units": units,
+        "image_units": image_units,
+        **{key: _simple(value) for key, value in metadata.items()},
+    }
+    noise_std = np.zeros(n_slices)
+    known = values == "line integrals" and NOISE_STD not in shapes
+    if known:
+        attributes[NOISE_STD] = noise_std
+    with atomic_write(path) as temporary, _said_of(path):
+        # HDF5 does not survive a full disk: it makes the places, which are then filled without it
+        check_room(temporary, 4 * len(shapes) * math.prod(shape) + _STRUCTURE)
+        layout = create_result(temporary, shapes)
+        with h5py.File(temporary, "r+", libver=_NEWER) as file:
+            file["angles"] = np.asarray(scan.angles, dtype=np.float64)
+            for key, value in attributes.items():
+                file.attrs[key] = value
+        with temporary.open("r+b") as raw:
+            reserve(raw.fileno(), max(layout.size, temporary.stat().st_size))
+            for index, (rays, std) in enumerate(itertools.chain([first], remaining)):
+                _write(raw.fileno(), rays, layout.place("sinogram", index))
+                if isinstance(std, np.ndarray):
+                    _write(raw.fileno(), std, layout.place(NOISE_STD, index))
+                elif std is not None:
+                    noise_std[index] = std
+        if known:
+            with h5py.File(temporary, "r+", libver=_NEWER) as file:
+                file.attrs.modify(NOISE_STD, noise_std)
+
+
+@contextmanager
+def _said_of(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or choose another "
+            "folder."
+        ) from error
+
+
+def _simple(value: Any) -> Any:
+    return value if isinstance(value, str | int | float) else json.dumps(value)
+
+
+def _write(file: int, values: Float32[np.ndarray, "views detectors"], offset: int) -> None:
+    write_at(file, memoryview(np.ascontiguousarray(values, dtype="<f4").tobytes()), offset)
 
 
 def by_rows(stack: Stack) -> Stack:
