@@ -3,6 +3,7 @@ from .artefacts.stripes import remove_stripes as remove_stripes
 from .classical.cgls import cgls as cgls
 from .classical.filtered_backprojection import fbp as fbp
 from .classical.sirt import sirt as sirt
+from .classical.tv import tv as tv
 from .data.ellipses import Ellipse as Ellipse
 from .data.ellipses import EllipsePhantom as EllipsePhantom
 from .data.phantoms import shepp_logan as shepp_logan

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from ct.classical.cgls import cgls
 from ct.classical.filtered_backprojection import fbp
 from ct.classical.sirt import sirt
+from ct.classical.tv import tv
+from ct.classical.tv_differences import anisotropic, isotropic
 from ct.classical.windows import WINDOWS
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
@@ -24,9 +26,11 @@ _METHODS: dict[str, Callable[..., Method]] = {
     "fbp": fbp,
     "sirt": sirt,
     "cgls": cgls,
+    "tv": tv,
 }
 _NAMED: dict[str, dict[str, Any]] = {
     "window": dict(WINDOWS),
+    "norm": {norm.__name__: norm for norm in (isotropic, anisotropic)},
     "link": {link.name: link for link in (identity, sigmoid, softplus)},
 }
 _NETWORKS: dict[str, Callable[..., Any]] = {

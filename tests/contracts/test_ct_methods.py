@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import ct
+from ct.classical.tv_differences import anisotropic
 from ct.classical.windows import ramp
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
@@ -21,6 +22,8 @@ METHODS = [
     ct.sirt(iterations=10, relaxation=1.5),
     ct.cgls(),
     ct.cgls(iterations=5, damping=0.05),
+    ct.tv(tolerance=0.1),
+    ct.tv(norm=anisotropic, minimum=-1e6, tolerance=0.3),
     ct.mc_dropout(network=SMALL, steps=15, centre_steps=5, n_samples=4),
     ct.mc_dropout(
         network=FourierNetwork(n_frequencies=20, width=16, depth=2),
@@ -38,6 +41,8 @@ IDS = [
     "sirt-10",
     "cgls",
     "cgls-damped",
+    "tv",
+    "tv-anisotropic",
     "mc-dropout-grid",
     "mc-dropout-fourier",
 ]

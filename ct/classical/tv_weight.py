@@ -1,0 +1,200 @@
+"""The weight of total variation, chosen by what it makes of views that it did not see."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from ct.classical.primal_dual import advance, flatness_of, start
+from ct.classical.primal_dual_metric import Metric
+from ct.classical.primal_dual_state import State
+from ct.classical.tv_objective import TVProblem, total_variation
+from ct.posterior.held_out_views import held_out_mask
+
+_SHARE = 0.1  # of the views, held out
+_FEWEST_VIEWS = 8  # with fewer, bins are held out
+_FIRST = 1.0  # λ · TV(x) over the number of rays, to begin with: mostly too much
+_LEAST = 1e-3  # of the variation that noise alone would bring
+_ROUND = 10  # iterations between two looks at the held-out views
+_SETTLING = 5  # rounds in which the first weight follows the image
+_MOST_ROUNDS = 8  # at one weight
+_STILL = 0.01  # relative change of χ² in a round, below which a weight's score is taken
+_FACTOR = 1.6  # from one weight to the next
+_MOST_WEIGHTS = 14  # a range of 1.6¹³ = 450
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenWeights:
+    """The weights, and where the search for them ended.
+
+    Attributes:
+        weights: λ of every slice, for all rays.
+        state: the iteration's state with the last weight tried, to go on from.
+        tried: how many weights each slice took.
+    """
+
+    weights: Float64[Tensor, " slices"]
+    state: State
+    tried: list[int]
+
+
+def choose_weights(
+    problem: TVProblem,
+    metric: Metric,
+    report: Callable[[float], None] | None = None,
+) -> ChosenWeights:
+    """Choose each slice's weight: the one whose image predicts held-out views best.
+
+    A tenth of the views, evenly spread, gets no precision. Beginning at λ = ½ rays/TV(x), weights
+    go down by factors of 1.6, or up, until the held-out views' χ² has a minimum, and a parabola
+    through the three points around it, over log λ, gives the weight. Each weight starts from the
+    image of the last, and 20 iterations bring it near enough.
+
+    The noise level weighs the rays against one another and says where to begin. If all of it is
+    wrong by one factor, λ follows and the image hardly moves; rules that ask for χ² = rays, or
+    count degrees of freedom, lose up to 2 dB where it is 5 % wrong.
+
+    Args:
+        problem: sinograms and precisions; its weights do not matter.
+        metric: the filters.
+        report: called with the share of the search that is done.
+
+    Returns:
+        The weights.
+    """
+    held = _held_out(problem)
+    fitted = dataclasses.replace(problem, precision=torch.where(held, 0.0, problem.precision))
+    n_rays = (fitted.precision > 0).sum(dim=(-2, -1)).double().clamp(min=1)
+    # what noise alone would make of a pixel, so that empty scans get a weight too
+    noise = (n_rays / _total(fitted.precision).clamp(min=1e-300)).sqrt()
+    least = _LEAST * noise * metric.difference.numel() / float(metric.ones_projection.amax())
+    state = start(fitted, metric)
+    for _ in range(_SETTLING):
+        variation = total_variation(state.image, problem.lengths).maximum(least)
+        fitted = dataclasses.replace(fitted, weights=_FIRST * n_rays / variation)
+        state, _ = advance(fitted, metric, state, _ROUND, flatness_of(fitted, state))
+    ended = state
+    searches = [_Search(origin=weight) for weight in fitted.weights.log().tolist()]
+    open_slices = list(range(len(searches)))
+    for tried in range(1, _MOST_WEIGHTS + 1):
+        state, scores = _settled(fitted, problem, metric, state, held)
+        for index, score in zip(open_slices, scores, strict=True):
+            searches[index].add(score)
+        ended = ended.with_slices(torch.tensor(open_slices, device=held.device), state)
+        if report is not None:
+            report(tried / _MOST_WEIGHTS)
+        keep = [place for place, index in enumerate(open_slices) if not searches[index].done]
+        if not keep:
+            break
+        chosen = torch.tensor(keep, device=problem.sinograms.device)
+        open_slices = [open_slices[place] for place in keep]
+        logs = [searches[index].next for index in open_slices]
+        weights = torch.tensor(logs, dtype=torch.float64, device=chosen.device).exp()
+        problem, state, held = problem.select(chosen), state.select(chosen), held[chosen]
+        fitted = dataclasses.replace(fitted.select(chosen), weights=weights)
+    best = torch.tensor([search.best for search in searches], dtype=torch.float64)
+    return ChosenWeights(
+        weights=best.exp().to(ended.image.device),
+        state=ended,
+        tried=[len(search.scores) for search in searches],
+    )
+
+
+def _settled(
+    fitted: TVProblem,
+    problem: TVProblem,
+    metric: Metric,
+    state: State,
+    held: Bool[Tensor, "slices views detectors"],
+) -> tuple[State, list[float]]:
+    """Return the state in which each slice's score no longer changes, and the scores."""
+    flatness = flatness_of(fitted, state)
+    open_slices = list(range(len(held)))
+    ended, scores = state, [math.inf] * len(held)
+    for _ in range(_MOST_ROUNDS):
+        state, proposal = advance(fitted, metric, state, _ROUND, flatness)
+        new = _score(problem, proposal, held).tolist()
+        still = [
+            abs(score - scores[index]) <= _STILL * score
+            for score, index in zip(new, open_slices, strict=True)
+        ]
+        for index, score in zip(open_slices, new, strict=True):
+            scores[index] = score
+        ended = ended.with_slices(torch.tensor(open_slices, device=held.device), state)
+        keep = [place for place, one in enumerate(still) if not one]
+        if not keep:
+            break
+        if len(keep) < len(open_slices):
+            chosen = torch.tensor(keep, device=held.device)
+            open_slices = [open_slices[place] for place in keep]
+            fitted, problem = fitted.select(chosen), problem.select(chosen)
+            state, held, flatness = state.select(chosen), held[chosen], flatness[chosen]
+    return ended, scores
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """One slice's scores over log λ, at origin + k log 1.6."""
+
+    origin: float
+    scores: dict[int, float] = field(default_factory=dict)
+    current: int = 0
+
+    def add(self, score: float) -> None:
+        """Take the score at the current weight, and go to the next."""
+        self.scores[self.current] = score
+        k = self._lowest
+        self.current = k - 1 if k - 1 not in self.scores else k + 1
+
+    @property
+    def done(self) -> bool:
+        """Whether the lowest score has one on either side."""
+        k = self._lowest
+        return k - 1 in self.scores and k + 1 in self.scores
+
+    @property
+    def next(self) -> float:
+        """The next log λ: below the lowest score's, or above where below was tried."""
+        return self.origin + self.current * math.log(_FACTOR)
+
+    @property
+    def best(self) -> float:
+        """The log λ where a parabola is lowest, or the end of the range."""
+        k, shift = self._lowest, 0.0
+        if self.done:
+            below, at, above = (self.scores[k + i] for i in (-1, 0, 1))
+            curvature = below - 2 * at + above
+            shift = (below - above) / (2 * curvature) if curvature > 0 else 0.0
+        return self.origin + (k + shift) * math.log(_FACTOR)
+
+    @property
+    def _lowest(self) -> int:
+        return min(self.scores, key=lambda k: self.scores[k])
+
+
+def _held_out(problem: TVProblem) -> Bool[Tensor, "slices views detectors"]:
+    """Return the rays that are held out: those of whole views, where there are enough."""
+    _, n_views, n_detectors = problem.sinograms.shape
+    if n_views >= _FEWEST_VIEWS:
+        mask = held_out_mask(n_views, _SHARE)[:, None]
+    else:
+        mask = held_out_mask(n_detectors, _SHARE)[None, :]
+    return mask.to(problem.sinograms.device).expand_as(problem.sinograms)
+
+
+def _score(
+    problem: TVProblem, state: State, held: Bool[Tensor, "slices views detectors"]
+) -> Float64[Tensor, " slices"]:
+    """Return Σ w (A x − y)² over the rays held out."""
+    squares = problem.precision * (state.projection - problem.sinograms).square()
+    return _total(torch.where(held, squares, 0.0))
+
+
+def _total(values: Float[Tensor, "slices views detectors"]) -> Float64[Tensor, " slices"]:
+    return values.sum(dim=(-2, -1), dtype=torch.float64)

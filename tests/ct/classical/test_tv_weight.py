@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import ct
+from ct.classical.primal_dual import minimise, start
+from ct.classical.primal_dual_metric import Metric, fourier_metric
+from ct.classical.tv_differences import isotropic
+from ct.classical.tv_objective import TVProblem, tv_problem
+from ct.classical.tv_weight import _Search, choose_weights
+from ct.problem import Problem
+
+GRID = ct.ImageGrid((32, 32))
+
+
+def _phantom(
+    views: int, noise: float, *, slices: int = 1
+) -> tuple[TVProblem, Metric, torch.Tensor]:
+    x, y = GRID.x_positions, GRID.y_positions[:, None]
+    truth = (x.square() + y.square() < 150).double() + 0.5 * (x > 2) * (y.abs() < 6)
+    scan = ct.ParallelBeam([k * math.pi / views for k in range(views)], 47)
+    operator = ct.projector(GRID, scan)
+    clean = operator(truth)
+    problems = [
+        Problem(
+            sinogram=clean
+            + noise
+            * torch.randn(
+                clean.shape, generator=torch.Generator().manual_seed(k), dtype=clean.dtype
+            ),
+            noise_std=torch.full_like(clean, noise),
+            projector=operator,
+            grid=GRID,
+            scan=scan,
+        )
+        for k in range(slices)
+    ]
+    return (
+        tv_problem(problems, lengths=isotropic),
+        fourier_metric(operator, GRID, scan, clean),
+        truth,
+    )
+
+
+def _error(problem: TVProblem, metric: Metric, truth: torch.Tensor) -> float:
+    found = minimise(problem, metric, start(problem, metric), tolerance=3e-3, max_iterations=2000)
+    return float((found.images - truth).square().mean().sqrt())
+
+
+@pytest.mark.parametrize(("views", "noise"), [(20, 0.3), (20, 2.0), (5, 0.5)])
+def test_image_of_the_chosen_weight_is_nearly_the_best(views: int, noise: float) -> None:
+    problem, metric, truth = _phantom(views, noise)
+    chosen = choose_weights(problem, metric)
+    errors = {
+        factor: _error(dataclasses.replace(problem, weights=factor * chosen.weights), metric, truth)
+        for factor in (0.2, 0.5, 1.0, 2.0, 5.0)
+    }
+    assert errors[1.0] < 1.12 * min(errors.values())
+    assert errors[1.0] < errors[0.2]
+    assert errors[1.0] < errors[5.0]
+
+
+def test_wrong_noise_level_scales_the_weight_and_hardly_moves_the_image() -> None:
+    problem, metric, _ = _phantom(12, 0.5)
+    right = choose_weights(problem, metric)
+    wrong = choose_weights(dataclasses.replace(problem, precision=problem.precision / 9), metric)
+    # the weights tried differ, the parabola's minimum hardly
+    torch.testing.assert_close(9 * wrong.weights, right.weights, rtol=0.15, atol=0)
+
+
+def test_slices_are_searched_each_for_itself() -> None:
+    problem, metric, _ = _phantom(12, 0.5, slices=3)
+    scale = torch.tensor([1.0, 0.1, 3.0], dtype=torch.float64)[:, None, None]
+    # slice 1 is nearly free of noise, slice 2 mostly noise
+    noise = problem.sinograms - problem.sinograms.mean(dim=0)
+    problem = dataclasses.replace(problem, sinograms=problem.sinograms[:1] + (scale - 1) * noise)
+    together = choose_weights(problem, metric)
+    for index in range(3):
+        alone = choose_weights(problem.select(torch.tensor([index])), metric)
+        torch.testing.assert_close(alone.weights[0], together.weights[index], rtol=1e-8, atol=0)
+        assert alone.tried[0] == together.tried[index]
+        torch.testing.assert_close(alone.state.image[0], together.state.image[index])
+
+
+def test_values_of_missing_rays_do_not_matter() -> None:
+    problem, metric, _ = _phantom(12, 0.5)
+    precision = problem.precision.clone()
+    precision[0, :, 20] = 0
+    wild = problem.sinograms.clone()
+    wild[0, :, 20] = 1e3
+    first, second = (
+        choose_weights(dataclasses.replace(problem, precision=precision, sinograms=values), metric)
+        for values in (problem.sinograms, wild)
+    )
+    torch.testing.assert_close(first.weights, second.weights, rtol=1e-9, atol=0)
+
+
+def test_search_finds_the_lowest_of_a_parabola_from_either_side() -> None:
+    for origin in (-7.0, -0.2, 0.1, 2.5, 5.0):
+        search = _Search(origin=origin)
+        while not search.scores or not search.done:
+            search.add(3 + (search.next - 0.3) ** 2)
+            assert len(search.scores) < 30
+        assert search.best == pytest.approx(0.3)
+
+
+def test_search_stops_at_the_end_of_scores_that_only_fall() -> None:
+    search = _Search(origin=0.0)
+    for _ in range(5):
+        search.add(search.next)
+    assert not search.done
+    assert search.best == pytest.approx(-4 * math.log(1.6))
+
+
+def test_an_empty_scan_gets_a_finite_weight() -> None:
+    problem, metric, _ = _phantom(12, 0.5)
+    empty = dataclasses.replace(problem, sinograms=torch.zeros_like(problem.sinograms))
+    weights = choose_weights(empty, metric).weights
+    assert np.isfinite(float(weights))
+    assert float(weights) > 0
