@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from ct.data.scan_input import ScanInput
 from ct.problem import Progress
 from ct.result_metadata import Metadata, slice_record
 from ct.slices import SliceSolver
+from ct.units import hounsfield_scale, to_hounsfield
+
+Images: TypeAlias = dict[str, Float32[np.ndarray, " slices *image"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,7 @@ class Chunk:
             many of its rays were raised or missing.
     """
 
-    images: dict[str, Float32[np.ndarray, " slices *image"]]
+    images: Images
     records: list[Metadata]
 
 
@@ -75,6 +79,23 @@ def solve_chunk(
         for index, one, ray in zip(numbers, solved, measured, strict=True)
     ]
     return Chunk(images=images, records=records)
+
+
+def images_in_hounsfield(images: Images, mu_water: float) -> Images:
+    """Convert attenuation in 1/mm to Hounsfield units; a standard deviation has no zero point.
+
+    Args:
+        images: "mean", and "std" and "samples" where there are any.
+        mu_water: attenuation of water in 1/mm.
+
+    Returns:
+        The same in Hounsfield units.
+    """
+    scale = hounsfield_scale(mu_water)
+    return {
+        name: values * np.float32(scale) if name == "std" else to_hounsfield(values, mu_water)
+        for name, values in images.items()
+    }
 
 
 def _noise(given: float | None, measured: Measured) -> Tensor | None:

@@ -26,6 +26,8 @@ class ReconstructConfig:
         noise_std: each ray's noise in the sinogram's units; None for what the counts say of each
             ray, or else an estimate from each slice (what a simulated file says of its noise is
             never used unasked).
+        mu_water: attenuation of water in 1/mm, to give the image in Hounsfield units; None leaves
+            it in the scan's units.
         figure: a picture of the middle slice to draw; None for none.
         scan: what the user says of the file.
     """
@@ -39,5 +41,6 @@ class ReconstructConfig:
     slices: str | None = None
     resume: bool = False
     noise_std: float | None = None
+    mu_water: float | None = None
     figure: Path | None = None
     scan: ScanOptions = field(default_factory=ScanOptions)

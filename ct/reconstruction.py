@@ -98,6 +98,7 @@ def reconstruct(
         device=where,
         seed=seed,
         keep_samples=keep_samples,
+        slices=range(first_slice, first_slice + len(stack)),
     )
     per_slice = noise if noise is not None and noise.ndim == 3 else [noise] * len(stack)
     solved = solver.solve(stack, list(per_slice), first_slice=first_slice, progress=progress)

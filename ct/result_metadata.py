@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -56,11 +57,14 @@ def slice_record(index: int, solved: SolvedSlice) -> Metadata:
         index: the slice's number.
         solved: its estimate and noise.
     """
+    diagnostics: Metadata = dict(solved.estimate.diagnostics)
+    if solved.findings is not None:
+        diagnostics["findings"] = [asdict(finding) for finding in solved.findings]
     return {
         "slice": index,
         "noise_std": solved.noise_mean,
         "calibration": solved.estimate.calibration,
-        "diagnostics": solved.estimate.diagnostics,
+        "diagnostics": diagnostics,
     }
 
 

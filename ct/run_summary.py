@@ -42,7 +42,8 @@ class ReconstructSummary:
         noise: how noisy the rays are.
         raised_counts: how many counts of zero were raised to have a logarithm.
         missing_rays: how many rays were not measured and got a value from their neighbours.
-        findings: what does not fit the scan's description, and in how many slices.
+        examined: in how many slices such contradictions were looked for.
+        findings: what contradicts the scan's description, and in how many of these slices.
     """
 
     output: str
@@ -55,6 +56,7 @@ class ReconstructSummary:
     noise: NoiseSummary
     raised_counts: int
     missing_rays: int
+    examined: int
     findings: dict[str, int]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bayesnn.seeds import seeded_generator
+from ct.diagnosis.check import mismatch
+from ct.diagnosis.findings import Finding
 from ct.geometry import ImageGrid, Scan
 from ct.noise import estimate_noise_std
 from ct.problem import Estimate, Method, Problem, Progress, StackMethod
@@ -18,6 +21,8 @@ from ct.projectors.operator import Projector
 MEMORY_BUDGET = 256 * 2**20
 """Bytes that the slices in work may take together, where a method takes several at once."""
 
+MOST_EXAMINED = 32
+"""Slices of a scan in which contradictions to its description are looked for, evenly spread."""
 _WORKING_COPIES = 12
 """Images and sinograms of a slice that a method holds at once: a primal-dual one, the most."""
 
@@ -34,6 +39,7 @@ class SliceSolver:
         device: where to compute.
         seed: seed of everything random; slice i draws from the stream (seed, i).
         keep_samples: whether the estimates shall hold their samples.
+        slices: numbers of all slices of the work; what is examined follows from them.
     """
 
     method: Method
@@ -43,6 +49,7 @@ class SliceSolver:
     device: torch.device
     seed: int
     keep_samples: bool
+    slices: range
 
     def chunk_length(self, dtype: torch.dtype) -> int:
         """Return how many slices are reconstructed at once, at least one.
@@ -93,8 +100,14 @@ class SliceSolver:
             report = _part_of(progress, start, len(part), len(sinograms))
             estimates = self._estimates(problems, first_slice + start, report)
             solved += [
-                SolvedSlice(estimate=estimate, problem=problem, noise_mean=_noise_mean(std))
-                for estimate, problem, std in zip(estimates, problems, noises, strict=True)
+                SolvedSlice(
+                    estimate=estimate,
+                    noise_mean=_noise_mean(std),
+                    findings=self._examine(problem, first_slice + start + place),
+                )
+                for place, (estimate, problem, std) in enumerate(
+                    zip(estimates, problems, noises, strict=True)
+                )
             ]
         return solved
 
@@ -122,20 +135,27 @@ class SliceSolver:
         seed = seeded_generator(self.seed, first_slice).initial_seed()
         return [self.method.solve(problem, seed=seed, progress=progress)]
 
+    def _examine(self, problem: Problem, index: int) -> tuple[Finding, ...] | None:
+        step = math.ceil(len(self.slices) / MOST_EXAMINED)
+        if (index - self.slices.start) % step:
+            return None
+        return mismatch(problem.sinogram, None, problem.noise_std, self.scan, self.grid).findings
+
 
 @dataclass(frozen=True, kw_only=True)
 class SolvedSlice:
-    """One slice's estimate, and what it was made from.
+    """One slice's estimate, and what is to be said of its measurements.
 
     Attributes:
         estimate: the image and its uncertainty.
-        problem: sinogram and noise.
         noise_mean: mean noise of the rays that were measured, in the sinogram's units.
+        findings: what in the measurements contradicts the scan's description; None where it was
+            not looked for.
     """
 
     estimate: Estimate
-    problem: Problem
     noise_mean: float
+    findings: tuple[Finding, ...] | None
 
 
 def _estimated_noise(one: Float[Tensor, "views detectors"], index: int) -> Float[Tensor, ""]:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 
 from bayesnn.checks import check_count, check_positive
-from ct.chunk import solve_chunk
+from ct.chunk import images_in_hounsfield, solve_chunk
 from ct.data.digest import content_digest
 from ct.data.result_file import open_reconstruction
 from ct.data.scan_input import ScanInput, open_scan
@@ -71,8 +71,9 @@ def reconstruct_file(
     if config.figure is not None:
         check_figure(config.figure)
     source = open_scan(config.sinogram, config.scan)
-    grid, scan = source.geometry()
+    grid, scan = source.image_geometry()
     indices = parse_slices(config.slices, source.file.shape[0])
+    units = _units(config, source)
     source.read(indices[0])  # counts without --i0 are refused here
     solver = SliceSolver(
         method=method,
@@ -82,6 +83,7 @@ def reconstruct_file(
         device=device,
         seed=config.seed,
         keep_samples=_keeps_samples(method, len(indices), grid),
+        slices=range(indices[0], indices[-1] + 1),
     )
     length = solver.chunk_length(torch.float32)
     with open_partial(
@@ -105,9 +107,12 @@ def reconstruct_file(
                     noise_std=config.noise_std,
                     progress=_within(progress, place, numbers, indices),
                 )
-                partial.write(chunk, place, part.images, part.records)
+                images = part.images
+                if config.mu_water is not None:
+                    images = images_in_hounsfield(images, config.mu_water)
+                partial.write(chunk, place, images, part.records)
             records = [one for chunk in sorted(partial.chunks) for one in partial.chunks[chunk]]
-            partial.finish(_metadata(config, source, method, records), grid, scan)
+            partial.finish(_metadata(config, units, method, records), grid, scan)
         except KeyboardInterrupt as error:
             raise Interrupted(f"interrupted: {_kept(partial, indices)}") from error
         except OSError as error:
@@ -124,10 +129,11 @@ def reconstruct_file(
         slices=tuple(indices),
         resumed=resumed,
         seconds=time.monotonic() - start,
-        units=source.image_units,
+        units=units,
         noise=summarise_noise(records),
         raised_counts=sum(one["raised"] for one in records),
         missing_rays=sum(one["missing"] for one in records),
+        examined=sum("findings" in one["diagnostics"] for one in records),
         findings=count_findings(records),
     )
 
@@ -148,6 +154,19 @@ def _draw_middle(path: Path, output: Path, source: ScanInput, indices: list[int]
         title=f"slice {indices[place]}: {one.metadata['method']}",
     )
     save_figure(path, panels)
+
+
+def _units(config: ReconstructConfig, source: ScanInput) -> str:
+    """Return the result's units; images that are no attenuation have no Hounsfield units."""
+    if config.mu_water is None:
+        return source.image_units
+    check_positive(config.mu_water, "--mu-water")
+    if source.image_units not in {"", "1/mm"}:
+        raise ValueError(
+            f"--hu: expected an attenuation in 1/mm to convert, but {config.sinogram} gives "
+            f"{source.image_units}; leave --hu out."
+        )
+    return "HU"
 
 
 def _keeps_samples(method: Method, n_slices: int, grid: ImageGrid) -> bool:
@@ -182,16 +201,17 @@ def _within(
 
 
 def _metadata(
-    config: ReconstructConfig, source: ScanInput, method: Method, records: list[Metadata]
+    config: ReconstructConfig, units: str, method: Method, records: list[Metadata]
 ) -> Metadata:
-    return run_metadata(
+    metadata = run_metadata(
         method,
         seed=config.seed,
-        units=source.image_units,
+        units=units,
         noise_std_source=records[0]["noise_std_source"],
         versions=versions(),
         slices=records,
     )
+    return metadata if config.mu_water is None else {**metadata, "mu_water": config.mu_water}
 
 
 def _work(
@@ -206,6 +226,7 @@ def _work(
         "method": solver.method.name,
         "settings": {**solver.method.settings(), "at once": solver.chunk_length(torch.float32)},
         "noise_std": config.noise_std,
+        "mu_water": config.mu_water,
         "seed": config.seed,
         "slices": [indices[0], indices[-1] + 1],
         "device": solver.device.type,

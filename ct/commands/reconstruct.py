@@ -13,14 +13,8 @@ from ct.commands.config_file import read_config
 from ct.commands.output import note, print_json, progress_bar
 from ct.reconstruct_config import ReconstructConfig
 
-_OWN = {
-    "method": str,
-    "device": str,
-    "seed": int,
-    "slices": str,
-    "noise_std": float,
-    "figure": str,
-}
+_PLAIN = {"method": str, "device": str, "seed": int, "slices": str, "noise_std": float}
+_OWN = {**_PLAIN, "figure": str, "hu": bool, "mu_water": float}
 _IN_CONFIG_FILES = {**_OWN, **options.SCAN_OPTIONS, "settings": dict}
 
 
@@ -55,6 +49,14 @@ def reconstruct(
             help="Noise of a ray in the sinogram's units (default: by the counts, or estimated)."
         ),
     ] = None,
+    hu: Annotated[
+        bool | None,
+        typer.Option("--hu", help="Give the image in Hounsfield units; needs --mu-water."),
+    ] = None,
+    mu_water: Annotated[
+        float | None,
+        typer.Option(help="Attenuation of water in 1/mm, as this scan measures it, for --hu."),
+    ] = None,
     figure: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Draw the middle slice, with its error bars."),
@@ -77,6 +79,8 @@ def reconstruct(
         "slices": slices,
         "noise_std": noise_std,
         "figure": figure,
+        "hu": hu,
+        "mu_water": mu_water,
         **scan,
     }
     given = {} if config is None else read_config(config, _IN_CONFIG_FILES)
@@ -87,8 +91,9 @@ def reconstruct(
         resume=resume,
         settings=given.get("settings", {}),
         scan=options.scan_options({name: given.get(name) for name in options.SCAN_OPTIONS}),
-        **{name: given[name] for name in _OWN if name in given and name != "figure"},
+        **{name: given[name] for name in _PLAIN if name in given},
         figure=Path(given["figure"]) if "figure" in given else None,
+        mu_water=_mu_water(given),
     )
     from ct.workflow import reconstruct_file
 
@@ -107,3 +112,15 @@ def reconstruct(
         typer.echo(line)
     if work.figure is not None:
         typer.echo(f"picture       {work.figure}")
+
+
+def _mu_water(given: dict[str, Any]) -> float | None:
+    wanted, mu_water = bool(given.get("hu")), given.get("mu_water")
+    if wanted and mu_water is None:
+        raise ValueError(
+            "--hu: needs --mu-water, the attenuation of water in 1/mm as this scan measures it "
+            "(such as 0.0193 for X-rays of 70 keV)."
+        )
+    if mu_water is not None and not wanted:
+        raise ValueError("--mu-water: is for Hounsfield units; say --hu too, or leave it out.")
+    return mu_water

@@ -28,7 +28,7 @@ def report_lines(summary: ReconstructSummary) -> list[str]:
         facts["missing rays"] = f"{summary.missing_rays}, with values from their neighbours"
     lines = [f"wrote {summary.output}", *(f"{key:<13} {text}" for key, text in facts.items())]
     for text, count in summary.findings.items():
-        where = "" if n_slices == 1 else f" (in {count} of {n_slices} slices)"
+        where = "" if n_slices == 1 else f" (in {count} of {summary.examined} slices examined)"
         lines.append(f"{'noticed':<13} {text}{where}")
     return lines
 

@@ -81,6 +81,7 @@ def test_simulate_reconstruct_evaluate(folder: Path, capsys: pytest.CaptureFixtu
                 "noise",
                 "raised_counts",
                 "missing_rays",
+                "examined",
                 "findings",
             },
         ),
@@ -157,6 +158,22 @@ def test_reconstruct_ends_with_what_it_did(
     assert picture[..., :3].std() > 20
 
 
+def test_hounsfield_units_on_request(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["reconstruct", f"{folder}/sino.h5", "--config", f"{folder}/tiny.json", "-o"]
+    assert run([*base, f"{tmp_path}/hu.h5", "--hu", "--mu-water", "0.5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["units"] == "HU"
+    with h5py.File(folder / "rec.h5") as mu, h5py.File(tmp_path / "hu.h5") as hu:
+        for name in ("mean", "samples"):
+            np.testing.assert_allclose(hu[name], 2000 * (mu[name][()] - 0.5), rtol=1e-4, atol=0.1)
+        np.testing.assert_allclose(hu["std"], 2000 * mu["std"][()], rtol=1e-4)
+        assert (hu.attrs["units"], hu.attrs["mu_water"]) == ("HU", 0.5)
+        assert "mu_water" not in mu.attrs
+    assert run(["info", f"{tmp_path}/hu.h5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["units"] == "HU"
+
+
 def test_help_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["reconstruct", "--help"]) == 0
     help_text = " ".join(capsys.readouterr().out.split())
@@ -184,6 +201,10 @@ BAD_COMMANDS = {
     "output is a folder": ("reconstruct {0}/sino.h5 -o {0}", "found a folder"),
     "output is the input": ("reconstruct {0}/sino.h5 -o {0}/sino.h5", "is the input"),
     "unknown method": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --method magic", "magic"),
+    "hu without water": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --hu", "--mu-water"),
+    "water without hu": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --mu-water 0.02", "--hu"),
+    "no water": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --hu --mu-water 0", "--mu-water"),
+    "already hu": ("reconstruct {0}/hu.h5 -o {0}/b.h5 --hu --mu-water 0.02", "gives HU"),
     "picture without a format": (
         "reconstruct {0}/sino.h5 -o {0}/b.h5 --method fbp --figure {0}/b.picture",
         ".png",
@@ -215,6 +236,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     np.save(folder / "nan.npy", nan)
     np.save(folder / "nan2.npy", np.arange(64.0).reshape(8, 8))
     np.save(folder / "counts.npy", np.full((3, 8), 4000))
+    shutil.copy(folder / "sino.h5", folder / "hu.h5")
+    with h5py.File(folder / "hu.h5", "r+") as file:
+        file.attrs["image_units"] = "HU"
     (folder / "empty.h5").touch()
     (folder / "short.h5").write_bytes((folder / "sino.h5").read_bytes()[:3000])
     (folder / "key.json").write_text('{"stepps": 3}')

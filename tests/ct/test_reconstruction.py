@@ -165,6 +165,23 @@ def test_the_projector_is_made_once_for_all_slices(monkeypatch):
     assert len({id(problem.projector) for problem in method.problems}) == 1
 
 
+def test_what_contradicts_the_scan_is_said_of_slices_evenly_spread(monkeypatch):
+    monkeypatch.setattr("ct.slices.MOST_EXAMINED", 2)
+    grid = ct.ImageGrid((48, 48))
+    angles = [k * math.pi / 60 for k in range(60)]
+    y, x = grid.y_positions[:, None], grid.x_positions
+    disc = (((x - 9) ** 2 + (y - 4) ** 2 < 60) | ((x + 8) ** 2 + (y + 9) ** 2 < 25)).double()
+    sinogram = ct.projector(grid, ct.ParallelBeam(angles, 70))(disc.expand(5, 48, 48))
+    noise = torch.randn(5, 60, 70, generator=torch.Generator().manual_seed(0))
+    measured = sinogram + 0.05 * noise
+    shifted = ct.ParallelBeam(angles, 70, center=37.0)
+    for scan, names in ((shifted, ["centre of rotation"]), (ct.ParallelBeam(angles, 70), [])):
+        result = ct.reconstruct(measured, scan, grid, method=ct.fbp(), noise_std=0.05)
+        found = [numbers.get("findings") for numbers in result.metadata["diagnostics"]]
+        assert [one is None for one in found] == [False, True, True, False, True]
+        assert [finding["name"] for finding in found[3]] == names
+
+
 def test_numpy_comes_in_and_cpu_tensors_come_out():
     result = ct.reconstruct(_sinogram().astype(np.float32), SCAN, GRID, method=ct.fbp())
     assert (result.mean.device.type, result.mean.dtype) == ("cpu", torch.float32)

@@ -41,6 +41,7 @@ def test_the_report_says_only_what_there_is_to_say() -> None:
         noise=summarise_noise(RECORDS),
         raised_counts=0,
         missing_rays=0,
+        examined=3,
         findings={},
     )
     assert report_lines(plain) == [
@@ -62,6 +63,6 @@ def test_the_report_says_only_what_there_is_to_say() -> None:
         "noise         0.2 a ray, 0.1 to 0.4, estimated",
         "raised counts 5 of zero, to have a logarithm",
         "missing rays  7, with values from their neighbours",
-        "noticed       rings 0.2 (in 2 of 3 slices)",
-        "noticed       truncation 0.4 (in 1 of 3 slices)",
+        "noticed       rings 0.2 (in 2 of 3 slices examined)",
+        "noticed       truncation 0.4 (in 1 of 3 slices examined)",
     ]
