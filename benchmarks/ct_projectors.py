@@ -20,39 +20,42 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.report import RESULTS, Report
 
-TITLES = {
-    "cpu": "Projectors on a processor, and their peers",
-    "gpu": "Projectors on a GPU, and their peers",
-}
-
 
 def main() -> None:
     """Measure one part, print and write its report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=TITLES, required=True)
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--views", type=int, default=None, help="default: 60 (cpu), 360 (gpu)")
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=None, help="cpu; default: all cores")
+    parser.add_argument("--part", choices=("cpu", "gpu"), required=True)
+    parser.add_argument("--side", type=int, default=512, help="below 512: a quick look")
+    parser.add_argument("--views", type=int, default=60, help="cpu part")
+    parser.add_argument("--repeats", type=int, default=15, help="cpu part")
+    parser.add_argument("--threads", type=int, default=None, help="cpu part; default: all cores")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu part")
-    parser.add_argument("--write", action="store_true", help="write the report of a small run too")
+    parser.add_argument("--write", action="store_true", help="write the report of a quick look too")
     options = parser.parse_args()
-    if options.part == "cpu":
-        from benchmarks.projectors.cpu import COLUMNS, rows
-    else:
-        from benchmarks.projectors.gpu import COLUMNS, rows
+    made = _gpu(options) if options.part == "gpu" else _cpu(options)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = options.side >= 512 or options.write
+        print(made.write(RESULTS if kept else Path(folder)).read_text())
+
+
+def _cpu(options: argparse.Namespace) -> Report:
+    from benchmarks.projectors.cpu import COLUMNS, rows
+
     table, notes = rows(options)
-    report = Report(
-        name=f"ct_projectors_{options.part}",
-        title=TITLES[options.part],
+    return Report(
+        name="ct_projectors_cpu",
+        title="Projectors on a processor, and their peers",
         command="python benchmarks/ct_projectors.py " + " ".join(sys.argv[1:]),
         columns=COLUMNS,
         rows=table,
         notes=notes,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        kept = options.side >= 512 or options.write
-        print(report.write(RESULTS if kept else Path(folder)).read_text())
+
+
+def _gpu(options: argparse.Namespace) -> Report:
+    from benchmarks.projectors.gpu import report
+
+    return report(quick=options.side < 512)
 
 
 if __name__ == "__main__":

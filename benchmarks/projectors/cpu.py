@@ -21,7 +21,6 @@ from ct.geometry import FanBeam, ImageGrid, Scan, with_angles
 from ct.projectors.crossings import crossings
 from ct.projectors.joseph_matrix import joseph_matrix
 from ct.projectors.operator import projector
-from ct.projectors.sparse import SparseWeights
 from tests.reference.astra_peer import AstraProjector
 from tests.reference.gaussian_phantom import GaussianBlob
 
@@ -30,17 +29,25 @@ COLUMNS = (
     "ASTRA's adjoint time ÷", "A from ASTRA's", "Aᵀ from ASTRA's",
 )  # fmt: skip
 _ROOT = Path(__file__).parent.parent.parent
-_PEAK = """
-import resource, sys, torch
+_FRESH = """
+import re, sys, time, torch
 from benchmarks.projectors.cpu import scans
 from ct.projectors.sparse import SparseWeights
-side, views, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-grid, scan = scans(side, views)[name]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+side, views, name, threads, clock = sys.argv[1:]
+torch.set_num_threads(int(threads))
+clock = time.process_time if clock == "cpu" else time.perf_counter
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+grid, scan = scans(int(side), int(views))[name]
+x, y = torch.zeros(1, *grid.shape), torch.zeros(1, scan.n_views, scan.n_detectors)
+before, times = peak(), [clock()]
 weights = SparseWeights(grid, scan)
-y = weights.forward(torch.zeros(1, side, side))
-weights.adjoint(y)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+for way, value in ((weights.forward, x), (weights.adjoint, y)):
+    for _ in range(2):
+        way(value)
+        times.append(clock())
+first, second, third, fourth = (b - a for a, b in zip(times, times[1:]))
+print(first - second, third - fourth, peak() - before, weights.stored_bytes)
 """
 
 
@@ -61,7 +68,7 @@ def scans(side: int, views: int) -> dict[str, tuple[ImageGrid, Scan]]:
 
 def rows(options: argparse.Namespace) -> tuple[list[tuple[str, ...]], list[str]]:
     """Measure all scans; return the table and what else was found."""
-    views = options.views or 60
+    views = options.views
     if options.threads:
         torch.set_num_threads(options.threads)
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
@@ -78,10 +85,10 @@ def rows(options: argparse.Namespace) -> tuple[list[tuple[str, ...]], list[str]]
         f"Copying 512 MB moves {bandwidth / 1e9:.1f} GB/s, read and written.",
     ]
     for name, (grid, scan) in scans(options.side, views).items():
-        found = _measure(grid, scan, options.repeats, clock)
-        table.extend(_table(name, found))
-        peak = _peak_memory(options.side, views, name)
-        notes.append(_words(name, found, bandwidth, peak))
+        timed = _measure(grid, scan, options.repeats, clock)
+        table.extend(_table(name, timed))
+        cost = _cost(options.side, views, name, options.clock)
+        notes.append(_words(name, timed, cost, bandwidth))
     return table, notes
 
 
@@ -96,19 +103,28 @@ class Timed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What was measured of one scan."""
+class Cost:
+    """What the first use takes, in a fresh process.
 
-    timed: dict[str, Timed]
-    build_forward: float
-    build_adjoint: float
+    Attributes:
+        forward: seconds for A, more than a later use.
+        adjoint: seconds for Aᵀ, made from A.
+        peak: by how much the process grows at most, in bytes.
+        stored: bytes of both matrices.
+        read: bytes of one matrix, an image and a sinogram.
+    """
+
+    forward: float
+    adjoint: float
+    peak: int
     stored: int
-    moved: tuple[int, int]
+    read: int
 
 
-def _measure(grid: ImageGrid, scan: Scan, repeats: int, clock: Callable[[], float]) -> Found:
+def _measure(
+    grid: ImageGrid, scan: Scan, repeats: int, clock: Callable[[], float]
+) -> dict[str, Timed]:
     image, sinogram = _smooth(grid, scan)
-    build_forward, build_adjoint, weights = _build(grid, scan, image, sinogram, clock)
     contestants = _contestants(grid, scan, image, sinogram)
     results = {name: (forward(), adjoint()) for name, (forward, adjoint) in contestants.items()}
     expected = results["ASTRA"]
@@ -122,7 +138,7 @@ def _measure(grid: ImageGrid, scan: Scan, repeats: int, clock: Callable[[], floa
                 way()
                 seconds.append(clock() - start)
     block = 8 if isinstance(scan, FanBeam) else 1
-    timed = {
+    return {
         name: Timed(
             forward=statistics.median(forward),
             adjoint=statistics.median(adjoint),
@@ -131,39 +147,12 @@ def _measure(grid: ImageGrid, scan: Scan, repeats: int, clock: Callable[[], floa
         )
         for name, (forward, adjoint) in spent.items()
     }
-    half = weights.stored_bytes // 2
-    arrays = image.numel() * 4 + sinogram.numel() * 4
-    return Found(
-        timed=timed,
-        build_forward=build_forward,
-        build_adjoint=build_adjoint,
-        stored=weights.stored_bytes,
-        moved=(half + arrays, half + arrays),
-    )
 
 
 def _smooth(grid: ImageGrid, scan: Scan) -> tuple[Tensor, Tensor]:
     side = grid.shape[0]
     blob = GaussianBlob(x=0.12 * side, y=-0.08 * side, a=0.1 * side, b=0.06 * side, tilt=0.4)
     return blob.image(grid).float(), blob.sinogram(scan).float()
-
-
-def _build(
-    grid: ImageGrid, scan: Scan, image: Tensor, sinogram: Tensor, clock: Callable[[], float]
-) -> tuple[float, float, SparseWeights]:
-    """Median of three of the first use less a later one, forward and adjoint."""
-    extra: tuple[list[float], list[float]] = ([], [])
-    for _ in range(3):
-        weights = SparseWeights(grid, scan)
-        for way, x, seconds in zip(
-            (weights.forward, weights.adjoint), (image, sinogram), extra, strict=True
-        ):
-            times = [clock()]
-            for _ in range(3):
-                way(x[None])
-                times.append(clock())
-            seconds.append(times[1] - times[0] - (times[3] - times[1]) / 2)
-    return statistics.median(extra[0]), statistics.median(extra[1]), weights
 
 
 Way = Callable[[], np.ndarray]
@@ -219,17 +208,26 @@ def _bandwidth(clock: Callable[[], float]) -> float:
     return 2 * 4 * source.numel() / statistics.median(seconds)
 
 
-def _peak_memory(side: int, views: int, name: str) -> int:
-    """How far making and using both matrices raises a fresh process's memory."""
-    command = [sys.executable, "-c", _PEAK, str(side), str(views), name]
+def _cost(side: int, views: int, name: str, clock: str) -> Cost:
+    settings = (side, views, name, torch.get_num_threads(), clock)
+    command = [sys.executable, "-c", _FRESH, *map(str, settings)]
     run = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True, text=True)
-    return 1024 * int(run.stdout)
+    forward, adjoint, peak, stored = run.stdout.split()
+    grid, scan = scans(side, views)[name]
+    arrays = 4 * (math.prod(grid.shape) + scan.n_views * scan.n_detectors)
+    return Cost(
+        forward=float(forward),
+        adjoint=float(adjoint),
+        peak=int(peak),
+        stored=int(stored),
+        read=int(stored) // 2 + arrays,
+    )
 
 
-def _table(name: str, found: Found) -> list[tuple[str, ...]]:
-    astra = found.timed["ASTRA"]
+def _table(name: str, found: dict[str, Timed]) -> list[tuple[str, ...]]:
+    astra = found["ASTRA"]
     table = []
-    for contestant, timed in found.timed.items():
+    for contestant, timed in found.items():
         adjoint = contestant != "scikit-image"
         table.append((
             name,
@@ -244,18 +242,17 @@ def _table(name: str, found: Found) -> list[tuple[str, ...]]:
     return table
 
 
-def _words(name: str, found: Found, bandwidth: float, peak: int) -> str:
-    ours, astra = found.timed["ours"], found.timed["ASTRA"]
+def _words(name: str, found: dict[str, Timed], cost: Cost, bandwidth: float) -> str:
+    ours, astra = found["ours"], found["ASTRA"]
     saved = astra.forward - ours.forward, astra.adjoint - ours.adjoint
-    both = found.build_forward + found.build_adjoint
-    limits = [1e3 * moved / bandwidth for moved in found.moved]
+    both, limit = cost.forward + cost.adjoint, 1e3 * cost.read / bandwidth
     return (
-        f"{name}: both matrices take {found.stored / 1e6:.0f} MB, and a fresh process "
-        f"{peak / 1e6:.0f} MB more than before at most while they are made and used. They are "
-        f"made in {found.build_forward:.2f} s (A) and {found.build_adjoint:.2f} s (Aᵀ, from A), "
-        f"repaid against ASTRA after {found.build_forward / saved[0]:.1f} forward projections, "
-        f"{both / saved[1]:.1f} adjoint ones, or {both / sum(saved):.1f} of each. Reading the "
-        f"weights, image and sinogram once at that bandwidth takes {limits[0]:.1f} ms; the "
-        f"measured times are {1e3 * ours.forward / limits[0]:.1f} (forward) and "
-        f"{1e3 * ours.adjoint / limits[1]:.1f} (adjoint) times that."
+        f"{name}: both matrices take {cost.stored / 1e6:.0f} MB, and a fresh process grows by "
+        f"{cost.peak / 1e6:.0f} MB at most while they are made and used. They are made in "
+        f"{cost.forward:.2f} s (A) and {cost.adjoint:.2f} s (Aᵀ, from A), repaid against ASTRA "
+        f"after {cost.forward / saved[0]:.1f} forward projections, {both / saved[1]:.1f} adjoint "
+        f"ones, or {both / sum(saved):.1f} of each. Reading one matrix, the image and the sinogram "
+        f"once at that bandwidth takes {limit:.1f} ms; the measured times are "
+        f"{1e3 * ours.forward / limit:.1f} (forward) and {1e3 * ours.adjoint / limit:.1f} "
+        "(adjoint) times that."
     )
