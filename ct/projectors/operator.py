@@ -20,10 +20,11 @@ BatchMap: TypeAlias = Callable[[Tensor], Tensor]
 def projector(grid: ImageGrid, scan: Scan) -> Projector:
     """Line integrals along every ray by Joseph's method, as sparse matrices or GPU kernels.
 
-    (Ax)[v, k] = ∫ x along {x cos θ_v + y sin θ_v = s_k}, value × length in mm. A ray is sampled
-    once in every row or column, whichever it crosses more steeply, with linear interpolation
-    between the two pixels beside it, and zero outside the image (ASTRA's `linear` kernel). Bins
-    have no width: a detector much coarser than the pixels leaves pixels unseen.
+    (Ax)[v, k] = ∫ x along the ray to bin k of view v (`scan.rays`; in a parallel beam the line
+    x cos θ_v + y sin θ_v = s_k), value × length in mm. A ray is sampled once in every row or
+    column, whichever it crosses more steeply, with linear interpolation between the two pixels
+    beside it, and zero outside the image (ASTRA's `linear` kernel). Bins have no width: a detector
+    much coarser than the pixels leaves pixels unseen.
 
     On a GPU with Triton and a C compiler, kernels compute each weight where it is used. They keep
     a few numbers a view (of a fan: 4 a ray) and copy the batch to their layout, in pieces
@@ -32,8 +33,10 @@ def projector(grid: ImageGrid, scan: Scan) -> Projector:
 
     Elsewhere the weights are computed in float64 at the first use with a dtype on a device and
     kept for it. With N the larger side of the image, each of A and Aᵀ holds at most 2·N weights a
-    ray, of 8 bytes in float32 and 12 in float64: 512², 60 views, 726 bins in float32 take 450 MB
-    together (and hardly more while they are made, in 2 s), 128², 60 views, 183 bins 28 MB.
+    ray, of 8 bytes in float32 and 12 in float64, and hardly more memory is taken while they are
+    made. Views that are mirror images or quarter turns of one another share weights: 512², 60
+    views, 726 bins in float32 take 122 MB together where the angles are even, made in half a
+    second, and 455 MB, made in 1.5 s, where they are not.
 
     Args:
         grid: where the pixels are.
