@@ -15,7 +15,7 @@ from ct.classical.least_squares import LeastSquares, least_squares, sum_of_squar
 from ct.classical.stopping import Iterate, estimates_after, estimates_at_noise_level
 from ct.problem import Estimate, Problem, Progress, Setting
 
-_STALLED = 0.6  # measured: above the ratios of χ² at the noise level, 0.1 to 0.5
+_STALLED = 0.6  # with it no simulated scan ended before its noise level
 _MOST_ITERATIONS = 200
 _TRUE_RESIDUAL_EVERY = 20  # iterations; between, it is updated, and gathers rounding
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int32
 from torch import Tensor
 
 from ct.geometry import FanBeam, ImageGrid, Scan
 
 # values of (pixel, view) at a time: on the CPU what stays in cache, on a GPU what keeps it busy
 _AT_ONCE = {"cpu": 2**16, "cuda": 2**22}
+_FEW_IMAGES = 2  # for which sums over all images at once take longer than one after the other
 
 
 def backproject(
@@ -67,12 +68,25 @@ def _images(
         pair = torch.cat([1 - above, above], dim=1)
         if weight is not None:
             pair *= weight.flatten(0, 1).to(table.dtype).repeat(1, 2)
-        sums = torch.nn.functional.embedding_bag(
-            torch.cat([low, low + 1], dim=1), table, mode="sum", per_sample_weights=pair
-        )
+        sums = _weighted_sums(table, torch.cat([low, low + 1], dim=1), pair)
         part = images[:, rows, columns]
         part.copy_(sums.T.reshape(part.shape))
     return images
+
+
+def _weighted_sums(
+    table: Float[Tensor, "entries batch"],
+    index: Int32[Tensor, "pixels terms"],
+    weight: Float[Tensor, "pixels terms"],
+) -> Float[Tensor, "pixels batch"]:
+    """Return Σ_t weight[·, t] · table[index[·, t]]."""
+    if table.shape[1] > _FEW_IMAGES:
+        return torch.nn.functional.embedding_bag(
+            index, table, mode="sum", per_sample_weights=weight
+        )
+    flat = index.flatten()
+    values = [column.index_select(0, flat).view(weight.shape) for column in table.unbind(1)]
+    return torch.stack([(value * weight).sum(1) for value in values], dim=1)
 
 
 def _blocks(shape: tuple[int, int], n_views: int, device: str) -> Iterator[tuple[slice, slice]]:

@@ -14,7 +14,7 @@ from ct.classical.least_squares import LeastSquares, least_squares, sum_of_squar
 from ct.classical.stopping import Iterate, estimates_after, estimates_at_noise_level
 from ct.problem import Estimate, Problem, Progress, Setting
 
-_STALLED = 0.8  # measured: above the ratios of χ² at the noise level, 0.1 to 0.75
+_STALLED = 0.8  # with it no simulated scan ended before its noise level
 _MOST_ITERATIONS = 1000
 _NEGLIGIBLE = 1e-6  # of the most: rays and pixels that hardly meet
 

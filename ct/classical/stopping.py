@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ct.problem import Estimate, Progress
 
-_NEAR_NOISE = 1.5  # a χ² below which no slice stalls: its end is near
+_NEAR_NOISE = 1.2  # a χ² below which no slice stalls: its end is near
 _FEWEST = 10  # iterations before anything counts as stalled
 
 
@@ -61,7 +61,7 @@ def estimates_at_noise_level(
     """Return every slice's first image whose residual is no more than noise.
 
     That is the discrepancy principle: χ² ≤ 1 a measured ray. Where that is far, because the
-    projector or the noise level is not right, a slice ends when χ² stalls above 1.5: then later
+    projector or the noise level is not right, a slice ends when χ² stalls above 1.2: then later
     iterations fit more noise than image. Each slice ends on its own.
 
     Args:

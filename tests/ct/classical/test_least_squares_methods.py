@@ -225,7 +225,7 @@ def test_stalling_compares_with_half_as_many_iterations() -> None:
     (estimate,) = estimates_at_noise_level(_counting(floor), most=40, stalled=0.8)
     assert estimate.diagnostics["stopped"] == "stalled"
     assert estimate.diagnostics["iterations"] == 10
-    low = [[1.4] for _ in range(100)]
+    low = [[1.15] for _ in range(100)]
     assert estimates_at_noise_level(_counting(low), most=40, stalled=0.8)[0].diagnostics[
         "stopped"
     ] == "iterations"  # fmt: skip
