@@ -143,11 +143,11 @@ def adjoint_kernel(
                     views + slot * 8, tile_right, tile_down, (HEIGHT + WIDTH) * 0.5 + 1, columnwise
                 )
                 first = _fan_bin(views + slot * 8, right, down, CURVED=CURVED) - half
-                n_seen = tl.minimum(tl.ceil(half).to(tl.int32) * 2, reach)
+                n_seen = tl.minimum(tl.ceil(2 * half).to(tl.int32), reach)
             k = tl.minimum(tl.maximum(first, 0.0), (n_bins + reach) * 1.0).to(tl.int32)
             bins = k.to(dtype) - (reach + (n_bins - 1) * 0.5)
             at = padded + (group * plane + row * LANES) + (k[:, None] * LANES + lane)
-            for m in tl.range(0, REACH or n_seen, loop_unroll_factor=REACH or 2):
+            for m in tl.range(0, REACH or n_seen, loop_unroll_factor=REACH or 1):
                 if PARALLEL:
                     mid = tl.fma(spread, bins.to(dtype), middle)
                     bins += 1

@@ -146,12 +146,14 @@ def _parallel(
 
 def _fan(grid: ImageGrid, scan: FanBeam, path: Crossings, views: _SortedViews) -> RayTables | None:
     rows, columns = grid.shape
-    farthest = math.hypot(rows + 1, columns + 1) / 2 * grid.pixel_size
+    # pixels, and their neighbours along rows and along columns, must lie before the source
+    ends = math.hypot(rows - 1, columns + 1), math.hypot(rows + 1, columns - 1)
+    farthest = max(ends) / 2 * grid.pixel_size
     if scan.source_origin <= farthest * (1 + 1e-6):
         return None
     theta = torch.tensor(scan.angles, dtype=torch.float64)[views["order"]]
     reach = _fan_reach(grid, scan, theta) + _FAN_MARGIN
-    most = 2 * math.ceil(float(reach.max()))  # even: bins are visited in pairs
+    most = max(2, math.ceil(2 * float(reach.max())))
     per_view = torch.stack([theta.cos(), theta.sin()], dim=1)
     shared = torch.tensor([
         scan.center + most + 1,

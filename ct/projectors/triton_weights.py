@@ -103,7 +103,8 @@ class TritonWeights:
             ),
             {
                 "PARALLEL": tables.parallel, "LANES": p.lanes, "GROUPS": p.groups,
-                "VIEWS": n_views, "BINS": _BINS, "PHASES": phases, "UNROLL": max(1, 4 // phases),
+                "VIEWS": n_views, "BINS": _BINS, "PHASES": phases,
+                "UNROLL": 4 if phases == 2 else 1,
             },
             n_warps=min(8, n_views * phases),
         )  # fmt: skip
@@ -179,11 +180,11 @@ def _ray_tile(n_rays: int, lanes: int) -> tuple[int, int]:
     Few rays leave a GPU idle unless several threads share each; neighbouring views read the same
     pixels. With several lanes a thread does more, and fewer are needed.
     """
-    wanted = 4 * _FULL if lanes == 1 else 2 * _FULL
-    phases = 1
+    wanted = 8 * _FULL if lanes == 1 else 2 * _FULL
+    phases = 2
     while phases < MORE_LINES and n_rays * phases * 2 <= wanted * 1.1:
         phases *= 2
-    return (4 if n_rays >= _FULL // 2 else 1), phases
+    return (2 if n_rays >= _FULL // 2 else 1), phases
 
 
 def _device_of(data: Tensor) -> AbstractContextManager[object]:

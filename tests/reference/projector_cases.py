@@ -29,6 +29,7 @@ CASES: dict[str, tuple[ImageGrid, Scan]] = {
         ParallelBeam([0.1 * k for k in range(6)], 70, 0.8, center=30.2),
     ),
     "one pixel, one ray": (ImageGrid((1, 1)), ParallelBeam((0.4,), 1)),
+    "one pixel, source near": (ImageGrid((1, 1)), FanBeam((0.0, 2.0), 3, 1.1, 2.0, curved=True)),
     "flat fan, mixed views": (
         ImageGrid((9, 12), 0.5),
         FanBeam(QUARTERS, 21, 5.0, 9.0, 0.9, source_offset=0.3),
