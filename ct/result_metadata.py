@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ct.diagnosis.summary import summary_of
 
 if TYPE_CHECKING:
     from ct.problem import Method
@@ -58,8 +59,8 @@ def slice_record(index: int, solved: SolvedSlice) -> Metadata:
         solved: its estimate and noise.
     """
     diagnostics: Metadata = dict(solved.estimate.diagnostics)
-    if solved.findings is not None:
-        diagnostics["findings"] = [asdict(finding) for finding in solved.findings]
+    if solved.mismatch is not None:
+        diagnostics |= summary_of(solved.mismatch)
     return {
         "slice": index,
         "noise_std": solved.noise_mean,

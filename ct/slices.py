@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bayesnn.seeds import seeded_generator
-from ct.diagnosis.check import mismatch
-from ct.diagnosis.findings import Finding
+from ct.diagnosis.check import Mismatch, mismatch
 from ct.geometry import ImageGrid, Scan
 from ct.noise import estimate_noise_std
 from ct.problem import Estimate, Method, Problem, Progress, StackMethod
@@ -103,7 +102,7 @@ class SliceSolver:
                 SolvedSlice(
                     estimate=estimate,
                     noise_mean=_noise_mean(std),
-                    findings=self._examine(problem, first_slice + start + place),
+                    mismatch=self._examine(problem, estimate, first_slice + start + place),
                 )
                 for place, (estimate, problem, std) in enumerate(
                     zip(estimates, problems, noises, strict=True)
@@ -135,11 +134,12 @@ class SliceSolver:
         seed = seeded_generator(self.seed, first_slice).initial_seed()
         return [self.method.solve(problem, seed=seed, progress=progress)]
 
-    def _examine(self, problem: Problem, index: int) -> tuple[Finding, ...] | None:
+    def _examine(self, problem: Problem, estimate: Estimate, index: int) -> Mismatch | None:
         step = math.ceil(len(self.slices) / MOST_EXAMINED)
         if (index - self.slices.start) % step:
             return None
-        return mismatch(problem.sinogram, None, problem.noise_std, self.scan, self.grid).findings
+        predicted = self.projector(estimate.mean)
+        return mismatch(problem.sinogram, predicted, problem.noise_std, self.scan, self.grid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,13 +149,13 @@ class SolvedSlice:
     Attributes:
         estimate: the image and its uncertainty.
         noise_mean: mean noise of the rays that were measured, in the sinogram's units.
-        findings: what in the measurements contradicts the scan's description; None where it was
-            not looked for.
+        mismatch: what in the measurements contradicts the scan's description, and how far the
+            image's sinogram is from them; None where it was not looked for.
     """
 
     estimate: Estimate
     noise_mean: float
-    findings: tuple[Finding, ...] | None
+    mismatch: Mismatch | None
 
 
 def _estimated_noise(one: Float[Tensor, "views detectors"], index: int) -> Float[Tensor, ""]:

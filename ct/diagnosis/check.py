@@ -13,7 +13,7 @@ from ct.alignment.opposite_rays import center_from_opposite_rays, share_of_oppos
 from ct.alignment.support import support_radius
 from ct.alignment.turns import covers
 from ct.artefacts.stripes import remove_stripes
-from ct.artefacts.truncation import truncated_share
+from ct.artefacts.truncation import large_value, truncated_share
 from ct.diagnosis.empty_corner_fit import CornerFit, fit_empty_corner
 from ct.diagnosis.findings import Finding
 from ct.diagnosis.residuals import Residuals, residuals
@@ -131,7 +131,7 @@ def _outside(y: Float64[Tensor, "views detectors"], scan: Scan, grid: ImageGrid)
     misses = scan.rays.distance.abs() > grid.radius
     if not bool(misses.any()):
         return []
-    limit = _OUTSIDE * float(torch.quantile(y.flatten()[:: max(1, y.numel() // 100_000)], 0.99))
+    limit = _OUTSIDE * large_value(y)
     share = float(((y * misses).sum(1) > limit * misses.sum(1).clamp(min=1)).double().mean())
     if share <= _CUT_OFF:
         return []

@@ -14,6 +14,7 @@ from ct.geometry import ParallelBeam
 
 _MARGIN = 3  # angular frequencies by which an object's edges spill over the wedge's border
 _GROUPS = 10
+_MOST_ORDERS = 128  # angular frequencies; with more views, more would add work and little else
 _REACH, _STEP = 4.0, 0.02  # bins around the scan's centre that are searched, and how finely
 
 
@@ -94,6 +95,7 @@ def _corner_sums(
     """Return constants and kernels of ⟨F₁, F₁⟩, ⟨F₂, F₁⟩, ⟨F₂, F₂⟩ as functions of the centre."""
     length = 2 ** math.ceil(math.log2(2 * scan.n_detectors))
     n_orders = math.floor(math.pi / step_between_views(scan.angles, math.pi))
+    n_orders = min(n_orders, _MOST_ORDERS)
     top = math.ceil((n_orders - _MARGIN) / radius * length / (2 * math.pi))
     n_kept = max(2, min(top, length // 2))
     omega = 2 * math.pi * torch.arange(n_kept, dtype=torch.float64) / length
