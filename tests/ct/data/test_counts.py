@@ -162,6 +162,21 @@ def test_dark_bins_in_the_data_are_missing_where_light_must_be_and_raised_where_
     )
 
 
+def test_readings_within_the_read_out_noise_of_nothing_are_raised_to_it() -> None:
+    """Or −log of a hundredth of a photon would be a ray of great weight and no truth."""
+    _, flats, darks = scan()
+    response = response_from_flats(flats, darks)
+    readings = np.broadcast_to(response.dark + 400.0, (5, BINS)).astype(np.float32)
+    readings[2, 90:110] = response.dark[90:110] + 0.01
+    measured = measure(readings, response, 4.0)
+    assert measured.noise_std is not None
+    assert (measured.n_raised, measured.n_missing) == (20, 0)
+    read_std = response.read_variance**0.5
+    expected = np.log(response.i0[90:110] / read_std)
+    np.testing.assert_allclose(measured.values[2, 90:110], expected, rtol=1e-5)
+    assert (measured.noise_std[2, 90:110] > 1).all()
+
+
 def test_missing_rays_have_a_noise_beside_them_even_without_a_gain() -> None:
     readings, flats, _ = scan(dark=0, read_std=0)
     flats[:, 33] = 0

@@ -191,8 +191,10 @@ def test_helsinki_struct_with_its_fan_beam(tmp_path: Path, version: str, transpo
     np.testing.assert_allclose(opened.read(0).values, sinogram, rtol=1e-6)
 
 
-def test_matlab_matrix_by_name(tmp_path: Path) -> None:
-    path = matlab(tmp_path / "scan", {"A": np.eye(3), "m": VALUES[1], "s": {"inner": VALUES[2]}})
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_matlab_matrix_by_name(tmp_path: Path, version: str) -> None:
+    content = {"A": np.eye(3), "m": VALUES[1], "s": {"inner": VALUES[2]}}
+    path = matlab(tmp_path / "scan", content, version=version)
     np.testing.assert_array_equal(open_sinogram(path, dataset="m").read(0), VALUES[1])
     np.testing.assert_array_equal(open_sinogram(path, dataset="s.inner").read(0), VALUES[2])
     with pytest.raises(ValueError, match=r"found A \(3×3\), m \(12×9\), s \(struct of inner\)"):
