@@ -18,3 +18,7 @@ from .posterior.mc_dropout import mc_dropout as mc_dropout
 from .projectors.operator import projector as projector
 from .reconstruction import reconstruct as reconstruct
 from .result import Reconstruction as Reconstruction
+from .units import from_hounsfield as from_hounsfield
+from .units import hounsfield_scale as hounsfield_scale
+from .units import to_hounsfield as to_hounsfield
+from .units import water_attenuation as water_attenuation
