@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from ct.artefacts.stripes import remove_stripes
 from ct.data.measured import Measured
 from ct.data.scan_input import ScanInput
 from ct.problem import Progress
@@ -40,6 +41,7 @@ def solve_chunk(
     numbers: list[int],
     *,
     noise_std: float | None,
+    without_stripes: bool = False,
     progress: Progress | None,
 ) -> Chunk:
     """Read some slices and reconstruct them.
@@ -49,6 +51,7 @@ def solve_chunk(
         solver: what all slices share.
         numbers: the slices' numbers in the scan, one after the other.
         noise_std: each ray's noise; None for what the scan knows of it, or an estimate.
+        without_stripes: take stripes out first.
         progress: called with the steps of the method over these slices.
 
     Returns:
@@ -58,8 +61,9 @@ def solve_chunk(
         ValueError: a slice cannot be read, or its noise not estimated.
     """
     measured = [source.read(index) for index in numbers]
+    sinograms = torch.from_numpy(np.stack([one.values for one in measured]))
     solved = solver.solve(
-        torch.from_numpy(np.stack([one.values for one in measured])),
+        remove_stripes(sinograms) if without_stripes else sinograms,
         [_noise(noise_std, one) for one in measured],
         first_slice=numbers[0],
         progress=progress,

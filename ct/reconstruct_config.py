@@ -26,6 +26,7 @@ class ReconstructConfig:
         noise_std: each ray's noise in the sinogram's units; None for what the counts say of each
             ray, or else an estimate from each slice (what a simulated file says of its noise is
             never used unasked).
+        remove_stripes: take stripes out of each sinogram first (`ct.remove_stripes`).
         mu_water: attenuation of water in 1/mm, to give the image in Hounsfield units; None leaves
             it in the scan's units.
         figure: a picture of the middle slice to draw; None for none.
@@ -41,6 +42,7 @@ class ReconstructConfig:
     slices: str | None = None
     resume: bool = False
     noise_std: float | None = None
+    remove_stripes: bool = False
     mu_water: float | None = None
     figure: Path | None = None
     scan: ScanOptions = field(default_factory=ScanOptions)

@@ -105,6 +105,7 @@ def reconstruct_file(
                     solver,
                     numbers,
                     noise_std=config.noise_std,
+                    without_stripes=config.remove_stripes,
                     progress=_within(progress, place, numbers, indices),
                 )
                 images = part.images
@@ -226,6 +227,7 @@ def _work(
         "method": solver.method.name,
         "settings": {**solver.method.settings(), "at once": solver.chunk_length(torch.float32)},
         "noise_std": config.noise_std,
+        "remove_stripes": config.remove_stripes,
         "mu_water": config.mu_water,
         "seed": config.seed,
         "slices": [indices[0], indices[-1] + 1],

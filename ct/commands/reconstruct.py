@@ -14,7 +14,7 @@ from ct.commands.output import note, print_json, progress_bar
 from ct.reconstruct_config import ReconstructConfig
 
 _PLAIN = {"method": str, "device": str, "seed": int, "slices": str, "noise_std": float}
-_OWN = {**_PLAIN, "figure": str, "hu": bool, "mu_water": float}
+_OWN = {**_PLAIN, "figure": str, "remove_stripes": bool, "hu": bool, "mu_water": float}
 _IN_CONFIG_FILES = {**_OWN, **options.SCAN_OPTIONS, "settings": dict}
 
 
@@ -49,6 +49,10 @@ def reconstruct(
             help="Noise of a ray in the sinogram's units (default: by the counts, or estimated)."
         ),
     ] = None,
+    remove_stripes: Annotated[
+        bool | None,
+        typer.Option("--remove-stripes", help="Take stripes out first: no rings in the image."),
+    ] = None,
     hu: Annotated[
         bool | None,
         typer.Option("--hu", help="Give the image in Hounsfield units; needs --mu-water."),
@@ -79,6 +83,7 @@ def reconstruct(
         "slices": slices,
         "noise_std": noise_std,
         "figure": figure,
+        "remove_stripes": remove_stripes,
         "hu": hu,
         "mu_water": mu_water,
         **scan,
@@ -92,6 +97,7 @@ def reconstruct(
         settings=given.get("settings", {}),
         scan=options.scan_options({name: given.get(name) for name in options.SCAN_OPTIONS}),
         **{name: given[name] for name in _PLAIN if name in given},
+        remove_stripes=bool(given.get("remove_stripes")),
         figure=Path(given["figure"]) if "figure" in given else None,
         mu_water=_mu_water(given),
     )
