@@ -129,7 +129,7 @@ def _place(data: Any, volume: Volume, index: int) -> None:
     data.SliceThickness = decimal(volume.source.grid.slice_spacing)
     # along a row x grows, to the patient's left; down a column y falls, to the back
     data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    height = volume.heights[index]
+    height = volume.height(index)
     corner = (-size * (columns - 1) / 2, -size * (rows - 1) / 2, height)
     data.ImagePositionPatient = [decimal(value) for value in corner]
     data.SliceLocation = decimal(height)

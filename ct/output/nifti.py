@@ -48,7 +48,7 @@ def _header(volume: Volume) -> Any:
     header = kind(endianness="<")
     size, spacing = volume.pixel_size, volume.spacing
     affine = np.diag([-size, -size, spacing, 1.0])
-    affine[:3, 3] = size * (columns - 1) / 2, size * (rows - 1) / 2, volume.heights[0]
+    affine[:3, 3] = size * (columns - 1) / 2, size * (rows - 1) / 2, volume.height(0)
     header.set_data_dtype(np.float32)
     header.set_data_shape((columns, rows, slices))
     header.set_zooms((size, size, spacing))

@@ -34,7 +34,7 @@ def write_hdf5(path: Path, volume: Volume, report: Report) -> None:
         data.attrs["units"] = volume.units
         data.attrs["pixel_size_mm"] = volume.pixel_size
         data.attrs["slice_spacing_mm"] = volume.spacing
-        data.attrs["first_slice_z_mm"] = volume.heights[0]
+        data.attrs["first_slice_z_mm"] = volume.height(0)
     file_number = os.open(path, os.O_RDWR)
     try:
         reserve(file_number, path.stat().st_size)

@@ -34,7 +34,7 @@ def write_tiff(path: Path, volume: Volume, report: Report) -> None:
         "units": volume.units,
         "pixel_size_mm": volume.pixel_size,
         "slice_spacing_mm": volume.spacing,
-        "first_slice_z_mm": volume.heights[0],
+        "first_slice_z_mm": volume.height(0),
     }
     with tifffile.TiffWriter(path, bigtiff=n_bytes > _LARGEST_CLASSIC) as file:
         file.write(

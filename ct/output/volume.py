@@ -88,11 +88,10 @@ class Volume:
         """Units of the values, such as "HU" or "1/mm"; "" where they are unknown."""
         return str(self.source.metadata.get("units", ""))
 
-    @property
-    def heights(self) -> list[float]:
-        """The z of each slice in mm."""
+    def height(self, index: int) -> float:
+        """Return the z of a slice in mm."""
         numbers = self.source.metadata.get("slices", range(len(self.source)))
-        return [numbers[place] * self.source.grid.slice_spacing for place in self.chosen]
+        return float(numbers[self.chosen[index]] * self.source.grid.slice_spacing)
 
     @property
     def spacing(self) -> float:
@@ -101,10 +100,9 @@ class Volume:
         Raises:
             ValueError: they are not evenly spaced.
         """
-        heights = self.heights
-        if len(heights) == 1:
+        if len(self) == 1:
             return self.source.grid.slice_spacing
-        steps = np.diff(heights)
+        steps = np.diff([self.height(index) for index in range(len(self))])
         if not (steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-6)):
             raise ValueError(
                 f"{self.source.path}: expected slices at equal distances, found others; "
