@@ -293,8 +293,7 @@ def test_a_read_only_target(
     )
 
 
-@pytest.mark.parametrize("command", ["reconstruct", "simulate"])
-@pytest.mark.parametrize("kib", [8, 24])
+@pytest.mark.parametrize(("command", "kib"), [("reconstruct", 24), ("simulate", 8)])
 def test_a_disk_that_fills_up(tmp_path: Path, command: str, kib: int) -> None:
     """A process whose files may grow to some KiB alone sees a full disk's error."""
     if command == "reconstruct":
