@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,26 +51,30 @@ def _file(path: Path) -> Stack:
         page = file.pages[0]
         # ImageJ writes large stacks as one page followed by the other slices' values
         hidden = file.series[0].shape if len(pages) == 1 and len(file.series) == 1 else page.shape
+        stored = np.dtype(page.dtype).newbyteorder(file.byteorder)
         _check_page(page, path)
-        _check_whole(file, path)
+        _check_whole(file, path, page.dataoffsets[0] + math.prod(hidden) * stored.itemsize)
     if any(other != pages[0] for other in pages):
         raise ValueError(
             f"{path}: expected pages of one size and type, found {_named(pages)}; split the file."
         )
     rows, columns = page.shape
-    n_slices = len(pages) if hidden == page.shape else int(np.prod(hidden[:-2]))
+    n_slices = len(pages) if hidden == page.shape else math.prod(hidden[:-2])
+    first_value = page.dataoffsets[0]
 
-    def load(index: int) -> NDArray[Any]:
+    def load_page(index: int) -> NDArray[Any]:
         with _opened(path) as file:
-            if hidden == page.shape:
-                return np.asarray(file.pages[index].asarray())
-            stack = np.asarray(file.series[0].asarray()).reshape(-1, rows, columns)
-            return np.asarray(stack[index])
+            return np.asarray(file.pages[index].asarray())
+
+    def load_hidden(index: int) -> NDArray[Any]:
+        place = first_value + index * rows * columns * stored.itemsize
+        values = np.fromfile(path, stored, rows * columns, offset=place)
+        return values.reshape(rows, columns)
 
     return Stack(
         path=path,
         shape=(n_slices, rows, columns),
-        load=load,
+        load=load_page if hidden == page.shape else load_hidden,
         kind="TIFF" if n_slices == 1 else f"TIFF of {n_slices} pages",
         whole=page.dtype.kind in "biu",
     )
@@ -148,13 +153,15 @@ def _check_page(page: Any, path: Path) -> None:
     check_real(np.dtype(page.dtype), path)
 
 
-def _check_whole(file: Any, path: Path) -> None:
+def _check_whole(file: Any, path: Path, end_of_hidden: int) -> None:
     size = path.stat().st_size
     end = max(
         offset + count
         for page in file.pages
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
     )
+    if len(file.pages) == 1 and file.pages[0].is_contiguous and file.pages[0].compression == 1:
+        end = max(end, end_of_hidden)
     if end > size:
         raise ValueError(
             f"{path}: expected {end} bytes, found {size}: the TIFF is truncated; copy it again."

@@ -144,6 +144,11 @@ def test_tiff_of_one_page_that_hides_a_stack(tmp_path: Path) -> None:
     image = read_image(tmp_path / "a.tif")
     assert (image.shape, image.units) == ((3, 4, 5), "")
     np.testing.assert_array_equal(image.read(2), values[2])
+    np.testing.assert_array_equal(image.read(0), values[0])
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[:-50])
+    with pytest.raises(ValueError, match="truncated"):
+        read_image(tmp_path / "a.tif")
 
 
 IMAGEJ = "ImageJ=1.11a\nimages=3\nslices=3\n"
