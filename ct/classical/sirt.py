@@ -145,10 +145,11 @@ def sirt_iterates(
     """
     A = problem.projector
     ray_weights, pixel_weights = sirt_weights(problem)
+    scale = problem.precision.sqrt()
     images = problem.sinograms.new_zeros(len(problem.sinograms), *A.domain_shape)
     while True:
         residual = problem.sinograms - A(images)
-        chi_squared = sum_of_squares(problem.precision.sqrt() * residual).flatten() / problem.n_rays
+        chi_squared = sum_of_squares(scale * residual).flatten() / problem.n_rays
         yield Iterate(images=images, chi_squared=chi_squared)
         images = images + relaxation * pixel_weights * A.T(ray_weights * residual)
         if nonnegative:

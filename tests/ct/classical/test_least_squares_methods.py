@@ -76,21 +76,20 @@ def test_sirt_never_increases_its_objective_and_finds_the_least(
         assert float(objective[-1]) == pytest.approx(lowest, rel=1e-6)
 
 
-def test_textbook_sirt_where_the_noise_is_uniform() -> None:
+def test_sirt_is_its_formula_with_the_noise_of_each_ray() -> None:
     problem = _problem(PARALLEL)
-    uniform = LeastSquares(
-        projector=problem.projector,
-        sinograms=problem.sinograms,
-        precision=torch.full_like(problem.precision, 4.0),
-    )
-    A = _matrix(uniform)
-    x, y = torch.zeros(20, dtype=torch.float64), uniform.sinograms[1].flatten()
-    rows, columns = A.sum(1), A.sum(0)
-    for _ in range(5):
-        gap = torch.where(rows > 1e-6, (y - A @ x) / rows.clamp(min=1e-9), 0.0)
-        x = x + 0.9 * (A.T @ gap) / columns
-    iterates = sirt_iterates(uniform, relaxation=0.9, nonnegative=False)
-    torch.testing.assert_close(_images(iterates, 5)[-1, 1], x)
+    A = _matrix(problem)
+    rows = A.sum(1)
+    for index in range(2):
+        # textbook SIRT where all of q is 1
+        q = (problem.precision[index] / problem.precision[index].max()).flatten()
+        q = torch.where(rows > 1e-6, q, 0.0)
+        x, y = torch.zeros(20, dtype=torch.float64), problem.sinograms[index].flatten()
+        for _ in range(5):
+            gap = q * (y - A @ x) / rows.clamp(min=1e-9)
+            x = x + 0.9 * (A.T @ gap) / (A.T @ q)
+        iterates = sirt_iterates(problem, relaxation=0.9, nonnegative=False)
+        torch.testing.assert_close(_images(iterates, 5)[-1, index], x)
 
 
 @every_scan
@@ -152,11 +151,11 @@ def test_cgls_residual_falls_and_is_the_image_s(dtype: torch.dtype) -> None:
         chi_squared.append(iterate.chi_squared)
         last = iterate.images
     falls = torch.stack(chi_squared).diff(dim=0) / chi_squared[-1]
-    assert float(falls.max()) < (1e-12 if dtype == torch.float64 else 1e-2)
+    assert float(falls.max()) < (1e-12 if dtype == torch.float64 else 1e-3)
     residual = problem.sinograms.double() - double.projector(last.double())
     n_rays = (double.precision > 0).sum(dim=(1, 2))
     true = (double.precision * residual.square()).sum(dim=(1, 2)) / n_rays
-    torch.testing.assert_close(chi_squared[-1].double(), true, rtol=1e-2, atol=0)
+    torch.testing.assert_close(chi_squared[-1].double(), true, rtol=1e-3, atol=0)
 
 
 def _blob_problem(grid: ImageGrid, scan: Scan, noise: float, seed: int = 0) -> Problem:
