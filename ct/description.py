@@ -87,7 +87,7 @@ def _counts_facts(scan: ScanInput) -> dict[str, Any]:
     response = scan.calibration.response(scan.file.shape[0] // 2)
     good = ~response.broken
     return facts | {
-        "i0_above_dark": float(np.median(response.i0[good])),
+        "i0_above_dark": float(np.median(response.i0[..., good])),
         "dark_level": float(np.median(response.dark[good])),
         "gain": scan.calibration.gain,
         "gain_from": scan.calibration.gain_from or None,

@@ -53,6 +53,13 @@ _SCAN: dict[str, Any] = {
             "FILE::DATASET.",
         ),
     ],
+    "flats_after": Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Readings without an object from after the scan: i0 goes from --flats to these.",
+        ),
+    ],
     "darks": Annotated[
         Path | None, typer.Option(metavar="FILE", help="Readings without light, likewise.")
     ],
@@ -104,6 +111,7 @@ SCAN_OPTIONS: dict[str, type] = {
     "counts": bool,
     "i0": float,
     "flats": str,
+    "flats_after": str,
     "darks": str,
     "gain": float,
     "center": float,
@@ -161,7 +169,7 @@ def scan_options(said: Mapping[str, Any]) -> ScanOptions:
     """
     words = {name: value for name, value in said.items() if value is not None}
     counts = words.pop("counts", None)
-    for name in ("flats", "darks"):
+    for name in ("flats", "flats_after", "darks"):
         if name in words:
             words[name] = Path(words[name])
     values = None if counts is None else "counts" if counts else "line integrals"

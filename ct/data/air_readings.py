@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ct.data.file_start import NPY, is_tiff, read_start
 from ct.data.hdf5_file import hdf5_stack
 from ct.data.npy_file import load_npy, npy_stack
+from ct.data.scan_options import ScanOptions
 from ct.data.sinogram import SinogramFile
 from ct.data.sinogram_file import by_rows
 from ct.data.stack import Stack
@@ -20,13 +21,12 @@ from ct.data.tiff_file import tiff_stack
 _WHAT = "readings [detectors], [readings, detectors] or [readings, slices, detectors]"
 
 
-def with_air(file: SinogramFile, flats: Path | None, darks: Path | None) -> SinogramFile:
+def with_air(file: SinogramFile, options: ScanOptions) -> SinogramFile:
     """Return a sinogram file with flats and darks that the user names, in place of its own.
 
     Args:
         file: the sinograms.
-        flats: .npy, TIFF (a file or a folder) or HDF5 as FILE::DATASET, without an object.
-        darks: likewise, without light.
+        options: the files: .npy, TIFF (a file or a folder) or HDF5 as FILE::DATASET.
 
     Returns:
         The same file with them.
@@ -35,11 +35,12 @@ def with_air(file: SinogramFile, flats: Path | None, darks: Path | None) -> Sino
         ValueError: a file cannot be read, or its readings do not fit the sinogram's detectors and
             slices.
     """
-    if flats is not None:
-        file = replace(file, flats=_fitted(_opened(flats), file.shape, "--flats"))
-    if darks is not None:
-        file = replace(file, darks=_fitted(_opened(darks), file.shape, "--darks"))
-    return file
+    named: dict[str, Any] = {
+        name: _fitted(_opened(path), file.shape, "--" + name.replace("_", "-"))
+        for name in ("flats", "flats_after", "darks")
+        if (path := getattr(options, name)) is not None
+    }
+    return replace(file, **named)
 
 
 def _opened(path: Path) -> Stack:

@@ -9,7 +9,12 @@ from jaxtyping import Bool
 
 from bayesnn.checks import check_positive
 from ct.data.counts import estimate_gain
-from ct.data.detector_response import DetectorResponse, response_from_flats, response_from_i0
+from ct.data.detector_response import (
+    DetectorResponse,
+    interpolated,
+    response_from_flats,
+    response_from_i0,
+)
 from ct.data.scan_options import ScanOptions
 from ct.data.sinogram import SinogramFile
 
@@ -46,7 +51,11 @@ class Calibration:
                 return response_from_i0(self.i0, self.file.shape[2], darks)
             if self.file.flats is None:
                 raise ValueError("flats: expected some, or --i0")
-            return response_from_flats(self.file.flats.read(index), darks)
+            before = response_from_flats(self.file.flats.read(index), darks)
+            if self.file.flats_after is None:
+                return before
+            after = response_from_flats(self.file.flats_after.read(index), darks)
+            return interpolated(before, after, self.file.shape[1])
         except ValueError as error:
             raise ValueError(f"{self.file.path}: slice {index}: {error}") from error
 
@@ -106,6 +115,8 @@ def calibrate(file: SinogramFile, options: ScanOptions) -> Calibration | None:
     Raises:
         ValueError: an `i0` that is not above 0, or beside flats that the user names.
     """
+    if options.flats_after is not None and file.flats is None:
+        raise ValueError("--flats-after: needs the readings from before the scan; give --flats.")
     if options.i0 is not None and options.flats is not None:
         raise ValueError("--i0 and --flats: both say what an empty ray reads; give one of them.")
     i0 = None if options.i0 is None else check_positive(options.i0, "--i0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -21,7 +21,8 @@ class DetectorResponse:
 
     Attributes:
         dark: mean reading without light.
-        i0: mean reading of an empty ray above `dark`; 1 where the bin is broken.
+        i0: mean reading of an empty ray above `dark`, of all views or of each; 1 where the bin is
+            broken.
         n_flats: readings behind each `i0`; infinity where it was given.
         n_darks: readings behind `dark`; infinity where there is none.
         read_variance: variance of one reading without light, pooled over the bins.
@@ -31,8 +32,8 @@ class DetectorResponse:
     """
 
     dark: Float64[np.ndarray, " detectors"]
-    i0: Float64[np.ndarray, " detectors"]
-    n_flats: Float64[np.ndarray, " detectors"]
+    i0: Float64[np.ndarray, "*views detectors"]
+    n_flats: Float64[np.ndarray, "*views detectors"]
     n_darks: float
     read_variance: float
     gain: float | None
@@ -151,6 +152,39 @@ def response_from_flats(
         gain=gain,
         broken=broken,
         faults=_counted(faults),
+    )
+
+
+def interpolated(
+    before: DetectorResponse, after: DetectorResponse, n_views: int
+) -> DetectorResponse:
+    """Return the response that goes evenly from one before the scan to one after it.
+
+    Args:
+        before: of the first view.
+        after: of the last view.
+        n_views: how many views there are, taken at even distances in time.
+
+    Returns:
+        A response with an i0 of each view; a bin is broken where it is in either.
+    """
+    share = np.linspace(0, 1, n_views)[:, None]
+    broken = before.broken | after.broken
+    gains = [one.gain for one in (before, after) if one.gain is not None]
+    faults = {
+        name: max(before.faults.get(name, 0), after.faults.get(name, 0))
+        for name in {**before.faults, **after.faults}
+    }
+    i0 = (1 - share) * before.i0 + share * after.i0
+    return replace(
+        before,
+        dark=np.where(broken, 0.0, before.dark),
+        i0=np.where(broken, 1.0, i0),
+        # the variance of a weighted mean
+        n_flats=1 / ((1 - share) ** 2 / before.n_flats + share**2 / after.n_flats),
+        gain=float(np.mean(gains)) if gains else None,
+        broken=broken,
+        faults=faults,
     )
 
 

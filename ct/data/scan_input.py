@@ -118,7 +118,7 @@ def open_scan(path: str | os.PathLike[str], options: ScanOptions | None = None) 
     """
     options = options or ScanOptions()
     file = open_sinogram(path, dataset=options.dataset, projections=options.projections)
-    file = with_air(file, options.flats, options.darks)
+    file = with_air(file, options)
     geometry = settle_geometry(file, options)
     values, source = _said(file, options)
     calibration = None if values == "line integrals" else calibrate(file, options)
@@ -163,9 +163,10 @@ def _said(file: SinogramFile, options: ScanOptions) -> tuple[str, str]:
 
 
 def _check_no_counts(file: SinogramFile, options: ScanOptions, source: str) -> None:
-    for name in ("i0", "flats", "darks", "gain"):
+    for name in ("i0", "flats", "flats_after", "darks", "gain"):
         if getattr(options, name) is not None:
+            option = "--" + name.replace("_", "-")
             raise ValueError(
-                f"{file.path}: --{name} is for counts, but the values are line integrals "
-                f"({source}); say --counts, or leave --{name} out."
+                f"{file.path}: {option} is for counts, but the values are line integrals "
+                f"({source}); say --counts, or leave {option} out."
             )

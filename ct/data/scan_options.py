@@ -17,6 +17,7 @@ class ScanOptions:
         projections: whether a stack holds one image a view, and not one a slice.
         i0: reading of an empty ray, dark level included.
         flats: file of readings without an object.
+        flats_after: the same from after the scan, where `flats` are from before it.
         darks: file of readings without light.
         gain: reading of one photon; 1 where the detector counts photons.
         values: "counts" or "line integrals", where recognition is wrong.
@@ -36,6 +37,7 @@ class ScanOptions:
     projections: bool = False
     i0: float | None = None
     flats: Path | None = None
+    flats_after: Path | None = None
     darks: Path | None = None
     gain: float | None = None
     values: str | None = None

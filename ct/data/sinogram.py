@@ -27,6 +27,7 @@ class SinogramFile:
         noise_std: each slice's noise, in `units`, where it is known because it was simulated.
         ray_noise: standard deviation of each ray's noise, in `units`, where the file holds it.
         flats: readings without an object, [slices, readings, detectors]; None without any.
+        flats_after: the same from after the scan; then `flats` are from before it.
         darks: readings without light, likewise.
         notes: what the file leaves in doubt, in words.
         metadata: whatever else the file says: source, seed, versions.
@@ -41,6 +42,7 @@ class SinogramFile:
     noise_std: tuple[float, ...] | None = None
     ray_noise: Stack | None = None
     flats: Stack | None = None
+    flats_after: Stack | None = None
     darks: Stack | None = None
     notes: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)

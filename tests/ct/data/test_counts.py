@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from ct.data.counts import estimate_gain, measure
 from ct.data.detector_response import (
     DetectorResponse,
+    interpolated,
     response_from_flats,
     response_from_i0,
 )
@@ -115,6 +116,32 @@ def test_flats_change_brightness_and_cosmic_rays_hit_them() -> None:
     np.testing.assert_allclose(after.i0[[50, 51]], before.i0[[50, 51]], rtol=0.01)
     assert after.gain == pytest.approx(4, rel=0.1)
     assert not after.broken.any()
+
+
+def test_flats_from_before_and_after_are_interpolated_over_the_views() -> None:
+    """A source that fades by a tenth, and a bin that dies: errors stay what the noise says."""
+    detector = {"gain": 4.0, "dark": 300.0, "read_std": 12.0}
+    fading = np.linspace(0, -math.log(0.9), VIEWS)[:, None]
+    readings = drawn(truth() + fading, 1, **detector)
+    before = drawn(np.zeros((3, BINS)), 2, **detector)
+    after = drawn(np.full((3, BINS), -math.log(0.9)), 3, **detector)
+    darks = drawn(np.full((10, BINS), 99.0), 4, **detector)
+    after[:, 77] = darks[:3, 77]
+    response = interpolated(
+        response_from_flats(before, darks), response_from_flats(after, darks), VIEWS
+    )
+    assert response.broken.nonzero()[0].tolist() == [77]
+    # in the middle both means count by half: as many readings as in both together
+    np.testing.assert_allclose(response.n_flats[[0, -1]], 3)
+    np.testing.assert_allclose(response.n_flats[VIEWS // 2], 6, rtol=0.01)
+    measured = measure(readings, response, 4.0)
+    assert measured.noise_std is not None
+    errors = (measured.values - truth()) / measured.noise_std
+    seen = np.isfinite(measured.noise_std)
+    for views in (slice(0, 60), slice(60, 120), slice(120, 180)):
+        assert float(np.square(errors[views][seen[views]]).mean()) == pytest.approx(1, rel=0.12)
+    unaware = measure(readings, response_from_flats(before, darks), 4.0).values - truth()
+    assert float(unaware[-10:][:, :20].mean()) > 0.08  # what the fading would have done
 
 
 def test_broken_bins_are_found_and_interpolated() -> None:

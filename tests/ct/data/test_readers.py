@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,19 @@ def test_one_flat_of_a_single_row(tmp_path: Path) -> None:
     np.save(tmp_path / "flat.npy", np.full(BINS, 5000.0))
     measured = open_scan(tmp_path / "s.npy", ScanOptions(flats=tmp_path / "flat.npy")).read(0)
     np.testing.assert_allclose(measured.values, np.log(5000 / VALUES[0]), rtol=1e-5, atol=1e-6)
+
+
+def test_flats_from_after_the_scan(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", VALUES[0])
+    np.save(tmp_path / "before.npy", np.full(BINS, 5000.0))
+    np.save(tmp_path / "after.npy", np.full(BINS, 4000.0))
+    after = ScanOptions(flats_after=tmp_path / "after.npy", values="counts")
+    with pytest.raises(ValueError, match="give --flats"):
+        open_scan(tmp_path / "s.npy", after)
+    both = replace(after, flats=tmp_path / "before.npy")
+    measured = open_scan(tmp_path / "s.npy", both).read(0)
+    i0 = np.linspace(5000, 4000, VIEWS)[:, None]
+    np.testing.assert_allclose(measured.values, np.log(i0 / VALUES[0]), rtol=1e-4, atol=1e-5)
 
 
 FAN = {"source_origin": 40.0, "source_detector": 60.0}
