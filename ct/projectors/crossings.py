@@ -10,8 +10,6 @@ from torch import Tensor
 
 from ct.geometry import ImageGrid, Scan
 
-_TIE = 1 - 1e-9  # a ray along a diagonal crosses rows, however its direction was rounded
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crossings:
@@ -41,7 +39,7 @@ def crossings(grid: ImageGrid, scan: Scan) -> Crossings:
         scan: where the rays are.
 
     Returns:
-        The crossings; rays at 45° step by rows.
+        The crossings.
 
     Example:
         >>> from ct.geometry import ParallelBeam
@@ -51,7 +49,7 @@ def crossings(grid: ImageGrid, scan: Scan) -> Crossings:
     """
     rays = scan.rays
     (x, y), (right, up) = rays.point.unbind(-1), rays.direction.unbind(-1)
-    by_rows = up.abs() >= right.abs() * _TIE
+    by_rows = up.abs() >= right.abs()  # along a diagonal both give the same weights
     left, top = float(grid.x_positions[0]), float(grid.y_positions[0])
     # rows: x at height `top`, counted from the left; columns: y at `left`, counted from the top
     steep = torch.where(by_rows, up, right)

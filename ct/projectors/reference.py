@@ -60,9 +60,9 @@ def reference_projector(grid: ImageGrid, scan: Scan) -> Projector:
 
 
 def _crosses_rows(rays: Rays) -> Tensor:
-    """Return whether a ray is steep; on the diagonal it is, however it was rounded."""
+    """Return whether a ray is steep; along a diagonal both choices give the same weights."""
     right, up = rays.direction.abs().unbind(-1)
-    return up >= right * (1 - 1e-9)
+    return up >= right
 
 
 def _crossing(

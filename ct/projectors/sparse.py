@@ -32,7 +32,7 @@ class SparseWeights:
         self._grid = grid
         self._scan = scan
         self._path = crossings(grid, scan)
-        self._symmetry = find_symmetry(grid, scan, self._path)
+        self._symmetry = find_symmetry(grid, scan)
         self._matrices: dict[torch.dtype, sparse.csr_array] = {}
         self._tensors: dict[tuple[torch.dtype, torch.device, bool], Tensor] = {}
         self._ray_indices: dict[torch.device, Tensor] = {}

@@ -10,10 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ct.geometry import FanBeam, ImageGrid, Scan
-from ct.projectors.crossings import Crossings
 
 _SAME_ANGLE = 1e-12  # radians: the rounding of kπ/n; 1e-9 pixels at the edge of a large image
-_DIAGONAL = 1e-8
 _MOST_WASTE = 1.5  # products of weights and moved images, over those that are used
 
 
@@ -74,31 +72,29 @@ class Symmetry:
         return index.flatten()
 
 
-def find_symmetry(grid: ImageGrid, scan: Scan, path: Crossings) -> Symmetry:
+def find_symmetry(grid: ImageGrid, scan: Scan) -> Symmetry:
     """Return the views that suffice, by the symmetry of a grid that is centred on the axis.
 
     A turn by π/2 carries the view at θ to that at θ + π/2, and a mirror image in the y axis the
-    view at θ to that at π − θ (parallel beam) or −θ (a fan that is symmetric itself).
+    view at θ to that at π − θ (parallel beam) or −θ (a fan that is symmetric itself). A quarter
+    turn needs a square grid. It makes rows columns: so are they chosen, except along diagonals,
+    where both give the same weights.
 
     Args:
         grid: where the pixels are.
         scan: where the rays are.
-        path: where the rays cross the grid.
 
     Returns:
         The symmetry; every view for itself where little would be gained.
     """
-    # on a diagonal, rows are chosen over columns: a quarter turn would choose columns
-    diagonal = ((path.step.abs() - 1).abs() < _DIAGONAL).any(dim=1).tolist()
     square = grid.shape[0] == grid.shape[1]
     kept: list[int] = []
     found: list[tuple[int, Move]] = []
     alike: dict[int, list[int]] = {}
     for view, angle in enumerate(scan.angles):
         candidates = alike.setdefault(_fold(angle), [])
-        turnable = square and not diagonal[view]
         for place in candidates:
-            move = _move(scan, scan.angles[kept[place]], angle, turnable=turnable)
+            move = _move(scan, scan.angles[kept[place]], angle, turnable=square)
             if move:
                 found.append((place, move))
                 break

@@ -114,6 +114,23 @@ def test_fast_equals_reference(device: str, fields: dict[str, Any]) -> None:
     torch.testing.assert_close(fast.T(y), slow.T(y), rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (6, 6)])
+@pytest.mark.parametrize("kind", ["diagonal", "wide"])
+def test_rows_and_columns_are_chosen_ray_by_ray(
+    device: str, shape: tuple[int, int], kind: str
+) -> None:
+    grid = ImageGrid(shape)
+    scan: Scan = ParallelBeam([k * math.pi / 4 for k in (1, 3, 5, 7, -1)], 9)
+    if kind == "wide":  # from 6 mm before the image, over more than a quarter turn
+        scan = FanBeam([k * math.pi / 6 for k in range(12)], 31, 6.0, 9.0, 0.7, center=14.2)
+        steep = scan.rays.direction[..., 1].abs() > scan.rays.direction[..., 0].abs()
+        assert (steep.any(dim=1) & ~steep.all(dim=1)).any()
+    fast, slow = projector(grid, scan), reference_projector(grid, scan)
+    x, y = _draw(*fast.domain_shape, device=device), _draw(*fast.range_shape, device=device)
+    torch.testing.assert_close(fast(x), slow(x), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(fast.T(y), slow.T(y), rtol=1e-11, atol=1e-11)
+
+
 def test_transpose_of_the_transpose_is_the_projector(make: Make) -> None:
     A = make(GRID, SCAN)
     assert A.T.T is A

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from ct.geometry import FanBeam, ImageGrid, ParallelBeam, Scan
-from ct.projectors.crossings import crossings
 from ct.projectors.operator import projector
 from ct.projectors.reference import reference_projector
 from ct.projectors.symmetry import Move, Symmetry, find_symmetry
@@ -26,7 +25,7 @@ def _fan(angles: np.ndarray, center: float | None = None, offset: float = 0.0) -
 
 
 def _found(grid: ImageGrid, scan: Scan) -> Symmetry:
-    return find_symmetry(grid, scan, crossings(grid, scan))
+    return find_symmetry(grid, scan)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +35,7 @@ def _found(grid: ImageGrid, scan: Scan) -> Symmetry:
         (SQUARE, ParallelBeam(_turn(60) / 2, 9, center=2.3), 16, 4),
         (WIDE, ParallelBeam(_turn(60) / 2, 9), 31, 2),
         (SQUARE, ParallelBeam(_turn(60), 9), 8, 8),
+        (SQUARE, ParallelBeam(_turn(16) / 2, 9), 5, 4),  # two of them along diagonals
         # a full turn of a fan, with its mirror images only where it is symmetric itself
         (SQUARE, _fan(_turn(60)), 8, 8),
         (SQUARE, _fan(_turn(60), center=3.5), 15, 4),
@@ -59,14 +59,6 @@ def test_views_that_share(grid: ImageGrid, scan: Scan, n_kept: int, n_moves: int
     torch.testing.assert_close(fast.T(y), slow.T(y), rtol=1e-11, atol=1e-11)
 
 
-def test_rays_on_a_diagonal_are_not_turned_by_a_quarter() -> None:
-    # the middle ray of every other view runs along a diagonal, where rows come before columns
-    scan = _fan(_turn(8), center=4.0, offset=0.0)
-    found = _found(SQUARE, scan)
-    for view in (1, 3, 5, 7):
-        assert found.moves[found.move[view]].turns % 2 == 0
-
-
 def test_moves_are_undone() -> None:
     x = torch.arange(12.0).reshape(3, 4)
     for mirrored in (False, True):
@@ -76,5 +68,5 @@ def test_moves_are_undone() -> None:
 
 
 def test_angles_that_differ_by_more_than_rounding_do_not_share() -> None:
-    angles = np.array([0.3, 0.3 + math.pi / 2 + 1e-9])
+    angles = np.array([0.3, 0.3 + math.pi / 2 + 1e-10])
     assert len(_found(SQUARE, ParallelBeam(angles, 9)).kept) == 2
