@@ -43,9 +43,10 @@ def read_matlab(path: Path) -> Fields:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a duplicate variable, an unreadable one
+            # a duplicate variable, an unreadable one
+            warnings.simplefilter("error", scipy.io.matlab.MatReadWarning)
             content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
-    except (*_ERRORS, Warning) as error:
+    except (*_ERRORS, scipy.io.matlab.MatReadWarning) as error:
         raise ValueError(
             f"{path}: expected a whole MATLAB file, but it is truncated or damaged "
             f"({error or type(error).__name__}); write or copy it again."
