@@ -97,3 +97,16 @@ class StackMethod(Method, Protocol):
 
         How many come at once is bounded by `ct.slices.MEMORY_BUDGET`.
         """
+
+
+@runtime_checkable
+class FrugalMethod(StackMethod, Protocol):
+    """A method that says how little memory a slice takes, and so gets more of them at once.
+
+    Attributes:
+        working_copies: images and sinograms of a slice that it holds at once.
+    """
+
+    @property
+    def working_copies(self) -> int:
+        """Images and sinograms of a slice at once."""

@@ -14,7 +14,7 @@ from bayesnn.seeds import seeded_generator
 from ct.diagnosis.check import Mismatch, mismatch
 from ct.geometry import ImageGrid, Scan
 from ct.noise import estimate_noise_std
-from ct.problem import Estimate, Method, Problem, Progress, StackMethod
+from ct.problem import Estimate, FrugalMethod, Method, Problem, Progress, StackMethod
 from ct.projectors.operator import Projector
 
 MEMORY_BUDGET = 256 * 2**20
@@ -23,7 +23,8 @@ MEMORY_BUDGET = 256 * 2**20
 MOST_EXAMINED = 32
 """Slices of a scan in which contradictions to its description are looked for, evenly spread."""
 _WORKING_COPIES = 12
-"""Images and sinograms of a slice that a method holds at once: a primal-dual one, the most."""
+"""Images and sinograms of a slice that a method holds at once, unless it says (`FrugalMethod`): a
+primal-dual one, the most. More slices at once would be no faster, and more would be lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,11 @@ class SliceSolver:
         """
         if not isinstance(self.method, StackMethod):
             return 1
+        method = self.method
+        copies = method.working_copies if isinstance(method, FrugalMethod) else _WORKING_COPIES
         rows, columns = self.grid.shape
         n_values = rows * columns + self.scan.n_views * self.scan.n_detectors
-        return max(1, MEMORY_BUDGET // (_WORKING_COPIES * n_values * dtype.itemsize))
+        return max(1, MEMORY_BUDGET // (copies * n_values * dtype.itemsize))
 
     def solve(
         self,

@@ -58,6 +58,11 @@ class FilteredBackprojection:
         """None: there is no uncertainty."""
         return None
 
+    @property
+    def working_copies(self) -> int:
+        """Sinogram, filtered sinogram, images and their parts; many at once share their tables."""
+        return 4
+
     def settings(self) -> dict[str, Setting]:
         """Return the window's name."""
         return {"window": window_name(self.window)}

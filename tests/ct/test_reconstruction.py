@@ -152,6 +152,15 @@ def test_slices_come_in_chunks_within_the_budget(monkeypatch, n_slices):
     assert calls[-1][0] == calls[-1][1]
 
 
+def test_a_method_that_takes_less_gets_more_slices(monkeypatch):
+    monkeypatch.setattr("ct.slices.MEMORY_BUDGET", 2 * 12 * 8 * (16 * 16 + 12 * 24))
+    for copies, lengths in ((12, [2, 2, 2, 1]), (4, [6, 1]), (30, [1] * 7)):
+        method = _Frugal()
+        method.working_copies = copies
+        ct.reconstruct(_sinogram(7), SCAN, GRID, method=method, noise_std=1.0)
+        assert method.lengths == lengths
+
+
 def test_a_budget_smaller_than_a_slice_means_one_slice_at_a_time(monkeypatch):
     monkeypatch.setattr("ct.slices.MEMORY_BUDGET", 1)
     method = _Stacked()
@@ -270,3 +279,7 @@ class _Stacked(_Remembers):
         return [
             Estimate(mean=(p.sinogram * p.noise_std).mean().expand(p.grid.shape)) for p in problems
         ]
+
+
+class _Frugal(_Stacked):
+    working_copies = 1
