@@ -105,7 +105,7 @@ def mismatch(
     if fit is None:
         unchecked.append("beam hardening")
     else:
-        found += _hardening(fit, float(y.max()))
+        found += _hardening(fit, large_value(y))
     return Mismatch(
         findings=(*found, *rings),
         unchecked=tuple(unchecked),
@@ -189,8 +189,8 @@ def _hardening(fit: CornerFit, largest: float) -> list[Finding]:
     if effect <= _LEAST_HARDENING or fit.hardening <= _SURE * fit.hardening_error:
         return []
     text = (
-        f"beam hardening: line integrals are lowered by about {effect:.0%} where they are largest; "
-        "correct them (y + βy², β = "
-        f"{fit.hardening:.2g} ± {fit.hardening_error:.1g})"
+        f"beam hardening (or scatter): line integrals are lowered by about {min(effect, 1):.0%} "
+        f"where they are largest; correct them (y + βy², β = {fit.hardening:.2g} ± "
+        f"{fit.hardening_error:.1g})"
     )
     return [Finding(name="beam hardening", text=text, size=fit.hardening)]

@@ -15,7 +15,7 @@ from ct.geometry import ParallelBeam
 _MARGIN = 3  # angular frequencies by which an object's edges spill over the wedge's border
 _GROUPS = 10
 _MOST_ORDERS = 128  # angular frequencies; with more views, more would add work and little else
-_REACH, _STEP = 4.0, 0.02  # bins around the scan's centre that are searched, and how finely
+_COARSE, _STEP = 1.0, 0.02  # bins between the centres that are tried, first and last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,29 +55,35 @@ def fit_empty_corner(
         Shift and hardening.
     """
     constants, kernels, omega, n_terms = _corner_sums(sinogram, scan, radius)
-    shifts = torch.arange(-_REACH, _REACH + _STEP / 2, _STEP, dtype=torch.float64)
-    phases = torch.exp(2j * omega * (scan.center + shifts)[:, None])
 
-    def fit(
-        constant: Float64[Tensor, " 3"], kernel: Complex128[Tensor, "3 frequencies"]
+    def fit_among(
+        centers: Float64[Tensor, " centers"],
+        phases: Complex128[Tensor, "centers frequencies"],
+        constant: Float64[Tensor, " 3"],
+        kernel: Complex128[Tensor, "3 frequencies"],
     ) -> list[float]:
         one, cross, two = (constant[:, None] + (phases @ kernel.T).real.T).unbind(0)
         beta = -cross / two.clamp(min=1e-300)
         left = one + cross * beta
         best = int(left.argmin())
-        return [float(part[best]) for part in (shifts, beta, left, two)]
+        return [float(part[best]) for part in (centers, beta, left, two)]
 
     all_constants, all_kernels = constants.sum(0), kernels.sum(0)
-    shift, beta, left, two = fit(all_constants, all_kernels)
+    anywhere = torch.arange(0, scan.n_detectors, _COARSE, dtype=torch.float64)
+    phases = torch.exp(2j * omega * anywhere[:, None])
+    first = fit_among(anywhere, phases, all_constants, all_kernels)[0]
+    near = first + torch.arange(-_COARSE, _COARSE + _STEP / 2, _STEP, dtype=torch.float64)
+    phases = torch.exp(2j * omega * near[:, None])
+    center, beta, left, two = fit_among(near, phases, all_constants, all_kernels)
     without = [
-        fit(all_constants - constant, all_kernels - kernel)[0]
+        fit_among(near, phases, all_constants - constant, all_kernels - kernel)[0]
         for constant, kernel in zip(constants, kernels, strict=True)
     ]
     spread = float(torch.tensor(without, dtype=torch.float64).var(correction=0))
     # y² has noise of 2y times that of y, which pulls β down by as much as noise is left
     bias = 2 * float(sinogram.mean()) * left / two
     return CornerFit(
-        shift=shift,
+        shift=center - scan.center,
         shift_error=math.hypot(math.sqrt((_GROUPS - 1) * spread), _STEP / 2),
         hardening=beta + bias,
         hardening_error=math.sqrt(max(left, 0.0) / (n_terms * two)),
