@@ -38,6 +38,10 @@ CASES: dict[str, tuple[ImageGrid, Scan]] = {
         ImageGrid((8, 8)),
         FanBeam((0.2, 2.5, 4.4), 30, 6.6, 8.0, 0.5, center=11.0),
     ),
+    "flat fan, source far": (
+        ImageGrid((5, 6)),
+        FanBeam((0.2, 1.4), 30, 400.0, 600.0, 0.6),
+    ),
     "curved fan": (
         ImageGrid((5, 14)),
         FanBeam((0.0, 1.0, -2.2), 25, 9.0, 20.0, 1.7, source_offset=-1.0, curved=True),
