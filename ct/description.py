@@ -108,13 +108,14 @@ def _slice_facts(scan: ScanInput) -> dict[str, Any]:
         estimate = None
     facts: dict[str, Any] = {"estimated_noise_std": estimate}
     if scan.values == "counts":
-        known = None if std is None else std[np.isfinite(std)]
         facts |= {
             "missing_rays": measured.n_missing,
             "raised_readings": measured.n_raised,
             "largest_line_integral": float(measured.values.max()),
-            "median_noise_std": None if known is None else float(np.median(known)),
         }
+    if scan.values == "counts" or std is not None:  # of each ray
+        known = None if std is None else float(np.median(std[np.isfinite(std)]))
+        facts["median_noise_std"] = known
     return facts
 
 

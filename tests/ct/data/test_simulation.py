@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -273,3 +275,21 @@ def test_the_shell_knows_phantoms_and_photons(
     capsys.readouterr()
     assert run(f"simulate {files} {settings} --snr-db 40".split()) == 2
     assert "--photons and --snr-db" in capsys.readouterr().err
+
+
+def test_info_knows_each_rays_noise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = "--phantom shepp-logan --size 16 --views 6 --photons 1e4 --post-log"
+    assert run(f"simulate -o {tmp_path}/s.h5 --attenuation 0.02 {settings}".split()) == 0
+    capsys.readouterr()
+    assert run(["info", f"{tmp_path}/s.h5", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["values"], said["image_units"]) == ("line integrals", "1/mm")
+    assert said["median_noise_std"] == pytest.approx(0.01, rel=0.1)  # of 10,000 photons
+
+
+def test_noise_of_another_shape_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.h5"
+    with h5py.File(path, "w") as file:
+        file["sinogram"], file["noise_std"] = np.ones((3, 5)), np.ones((3, 4))
+    with pytest.raises(ValueError, match=r"noise_std: expected the sinogram's shape \[1, 3, 5\]"):
+        open_scan(path)
