@@ -18,17 +18,17 @@ _TAPER = math.pi / 6  # over which rays near the end of a range of views hand ov
 def ray_weights(scan: Scan) -> Float64[Tensor, "views detectors"]:
     """Return the weight in radians of each ray in a sum over views.
 
-    The sum over all measurements of one line is the angle between lines in radians, so that a full
-    set of lines has weights that sum to π in each bin, once around. A view stands for half the
-    angles to its neighbours; a gap over four times nine tenths of all gaps is a wedge without
-    views: its neighbours are not made to stand for it.
+    The weights of the rays along one line add up to the angle that the line stands for: in half a
+    turn of n parallel views, π/n. A view stands for half the angles to its neighbours; a gap over
+    four times as wide as nine tenths of the gaps is a wedge without views: its neighbours are not
+    made to stand for it.
 
     A line that is measured twice, from opposite sides, is shared: each of the two rays counts
     c/(c + c'), where c falls smoothly to zero towards the ends of the detector and of the ranges of
-    views. So it does in a short scan of a fan (over half a turn and the fan's angle), and in a
-    full turn with the axis off the detector's middle, which sees a wider field. A line
-    measured once counts whole, and one never measured is missing: an image from less than a
-    short scan is a best effort, with the artefacts of a limited angle.
+    views. So it does in a short scan of a fan (over half a turn and the fan's angle), and in a full
+    turn with the axis off the detector's middle, which sees a wider field. A line measured once
+    counts whole, and one never measured is missing: an image from less than a short scan is a best
+    effort, with the artefacts of a limited angle.
 
     Args:
         scan: where the rays are.
