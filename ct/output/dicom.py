@@ -96,7 +96,7 @@ def _describe(data: Any, volume: Volume, digest: str, series: str) -> None:
     for keyword in (
         "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
         "ReferringPhysicianName", "StudyID", "AccessionNumber", "PositionReferenceIndicator",
-        "KVP", "AcquisitionNumber", "PatientPosition", "ContentDate", "ContentTime",
+        "KVP", "AcquisitionNumber", "PatientPosition", "ContentDate", "ContentTime", "Laterality",
     ):  # fmt: skip
         setattr(data, keyword, None)
     data.SpecificCharacterSet = "ISO_IR 192"
