@@ -103,6 +103,8 @@ def _parts(n: int, n_moves: int) -> Iterator[slice]:
 
 
 def _to_torch(matrix: sparse.csr_array, device: torch.device) -> Tensor:
+    if matrix.nnz > matrix.shape[0] * matrix.shape[1]:
+        matrix.sum_duplicates()  # zeros beside the image, of one pixel: cuSPARSE refuses so many
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         # torch < 2.13 warns although it is told below
