@@ -4,11 +4,7 @@
 
 AAPM validation slices (512², DIR/aapm_val/slices.npz), 60 and 120 views over half a turn, 40 dB,
 sinograms of the same discretisation. Iterations of the peers are as many as ours took, so that
-seconds compare. The second table asks what stopping at the noise level (the discrepancy principle)
-costs against the best number of iterations, which only the truth tells: on an AAPM slice and the
-Shepp–Logan phantom, on which the rule was chosen, and on pydicom-data's 693_UNCI, which was not
-looked at before; all at 256². `--only methods` or `stopping` makes one table. ASTRA and
-pydicom-data are optional. About 30 minutes on two CPU cores.
+seconds compare. ASTRA is optional. About 20 minutes on two CPU cores.
 """
 
 from __future__ import annotations
@@ -32,17 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import ct
 from benchmarks.report import Report
-from ct.classical.cgls import cgls_iterates
-from ct.classical.least_squares import least_squares
-from ct.classical.sirt import sirt_iterates
-from ct.classical.stopping import Iterate
 from ct.classical.windows import hann, ramp
 from ct.problem import Method, Problem
 from ct.projectors.operator import Projector
 
 VIEWS = (60, 120)
 SNR_DB = 40.0
-MOST = {"sirt": 400, "cgls": 60}  # iterations among which the best is sought
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,36 +82,6 @@ def scanned(truth: Tensor, views: int, snr_db: float = SNR_DB) -> Scanned:
 def aapm(folder: Path, n_slices: int) -> Tensor:
     """The first slices."""
     return torch.from_numpy(np.load(folder / "aapm_val" / "slices.npz")["images"][:n_slices])
-
-
-def shepp_logan() -> Tensor:
-    """The phantom at 256²."""
-    from skimage.data import shepp_logan_phantom
-    from skimage.transform import resize
-
-    return torch.from_numpy(resize(shepp_logan_phantom(), (256, 256), anti_aliasing=True)).float()
-
-
-def untouched() -> Tensor | None:
-    """A CT slice of pydicom-data, 512², as multiples of water's attenuation."""
-    try:
-        from data_store import DataStore  # noqa: F401
-    except ImportError:
-        return None
-    from pydicom.data import get_testdata_file
-
-    from ct.data.images import read_image
-
-    path = get_testdata_file("693_UNCI.dcm", download=False)
-    if path is None:
-        return None
-    image = torch.from_numpy(np.asarray(read_image(path).read(0), dtype=np.float32))
-    return (image / 1000 + 1).clamp(min=0)
-
-
-def halved(image: Tensor) -> Tensor:
-    """The image on half as many rows and columns."""
-    return torch.nn.functional.avg_pool2d(image[None], 2)[0]
 
 
 def psnr(image: Tensor, truth: Tensor) -> float:
@@ -280,48 +241,6 @@ def methods_table(folder: Path, n_slices: int, device: str) -> list[tuple[str, .
     return rows
 
 
-def best_and_chosen(
-    name: str, method: Method, iterates: Iterator[Iterate], data: Scanned
-) -> tuple[str, ...]:
-    """The best number of iterations, and the method's own."""
-    (problem,) = data.problems()
-    decibels = [
-        psnr(iterate.images[0], data.truth[0])
-        for iterate in itertools.islice(iterates, MOST[method.name] + 1)
-    ]
-    best = int(np.argmax(decibels))
-    estimate = method.solve(problem, seed=0)
-    return (
-        name,
-        str(data.scan.n_views),
-        str(best),
-        f"{decibels[best]:.2f}",
-        f"{estimate.diagnostics['iterations']} ({estimate.diagnostics['stopped']})",
-        f"{psnr(estimate.mean, data.truth[0]):.2f}",
-    )
-
-
-def stopping_table(folder: Path, device: str) -> list[tuple[str, ...]]:
-    """Rows of the second table."""
-    pictures = [("AAPM 0", halved(aapm(folder, 1)[0])), ("Shepp–Logan", shepp_logan())]
-    last = untouched()
-    if last is not None:
-        pictures.append(("693_UNCI, untouched", halved(last)))
-    rows = []
-    for (picture, truth), views, snr in itertools.product(pictures, VIEWS, (SNR_DB, 25.0)):
-        data = scanned(truth[None].to(device), views, snr)
-        problem = least_squares(data.problems())
-        for name, method, iterates in (
-            ("sirt", ct.sirt(), sirt_iterates(problem, relaxation=1.0, nonnegative=False)),
-            ("sirt, image ≥ 0", ct.sirt(nonnegative=True),
-             sirt_iterates(problem, relaxation=1.0, nonnegative=True)),
-            ("cgls", ct.cgls(), cgls_iterates(problem)),
-        ):  # fmt: skip
-            rows.append((picture, f"{snr:g} dB", *best_and_chosen(name, method, iterates, data)))
-            print(*rows[-1], flush=True)
-    return rows
-
-
 def main() -> None:
     """Run all and write the reports."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -329,7 +248,6 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", choices=("methods", "stopping"), help="one table")
     arguments = parser.parse_args()
     if arguments.data_dir is None:
         parser.error("name the data folder: --data-dir DIR, or BAYESNN_DATA")
@@ -339,40 +257,19 @@ def main() -> None:
         f"python benchmarks/ct_classical.py --data-dir DIR --slices {arguments.slices} "
         f"--threads {arguments.threads} --device {device}"
     )
-    if arguments.only != "stopping":
-        Report(
-            name=f"ct_classical_{device}",
-            title="Classical methods beside scikit-image and ASTRA",
-            command=command,
-            columns=("views", "method", "iterations", "PSNR (dB)", "SSIM", "seconds a slice"),
-            rows=methods_table(folder, arguments.slices, device),
-            notes=[
-                f"Means over {arguments.slices} AAPM validation slices, 512², 40 dB.",
-                "Ours take all slices at once; making the projector's weights does not count.",
-                "sirt and cgls stop by themselves, from the noise level.",
-                "iradon_sart's image is as wide as the detector, cut to the slice's size.",
-            ],
-        ).write()
-    if arguments.only != "methods":
-        Report(
-            name=f"ct_stopping_{device}",
-            title="Stopping at the noise level against the best number of iterations",
-            command=command,
-            columns=(
-                "image",
-                "noise",
-                "method",
-                "views",
-                "best iteration",
-                "its PSNR (dB)",
-                "stopped at",
-                "PSNR (dB)",
-            ),
-            rows=stopping_table(folder, device),
-            notes=[
-                f"Best among {MOST['sirt']} (sirt) and {MOST['cgls']} (cgls) iterations.",
-            ],
-        ).write()
+    Report(
+        name=f"ct_classical_{device}",
+        title="Classical methods beside scikit-image and ASTRA",
+        command=command,
+        columns=("views", "method", "iterations", "PSNR (dB)", "SSIM", "seconds a slice"),
+        rows=methods_table(folder, arguments.slices, device),
+        notes=[
+            f"Means over {arguments.slices} AAPM validation slices, 512², 40 dB.",
+            "Ours take all slices at once; making the projector's weights does not count.",
+            "sirt and cgls stop by themselves, from the noise level.",
+            "iradon_sart's image is as wide as the detector, cut to the slice's size.",
+        ],
+    ).write()
 
 
 if __name__ == "__main__":
