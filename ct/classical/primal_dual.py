@@ -24,11 +24,13 @@ from ct.classical.tv_objective import (
 )
 
 _RAY_STEP = 0.1  # times the mean precision
+_LATE_RAY_STEP = 0.02  # the same for scans that are still not done: limited arcs need it
+_LATE = 150  # iterations
 _FIELD_STEP = 0.35  # times the weight over the mean length of a difference
 _BOUND_STEP = 1.0  # times the ray step, times AᵀA at the highest frequencies
 _RELAXATION = 1.8
 _ROUND = 10  # iterations between two looks at the gap
-_STEPS_FIXED_AFTER = 100  # iterations; from then on convergence is a theorem
+_FLATNESS_FIXED_AFTER = 100  # iterations; when no step changes, convergence is a theorem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,7 @@ def advance(
     state: State,
     iterations: int,
     flatness: Float64[Tensor, " slices"],
+    ray_step_share: float = _RAY_STEP,
 ) -> tuple[State, State]:
     """Make some iterations; return where to go on from, and the last proposal, which is judged.
 
@@ -99,6 +102,7 @@ def advance(
         state: where to start.
         iterations: how many.
         flatness: number of pixels over the total variation to expect; it sets σ₂.
+        ray_step_share: σ₁ over the mean precision.
 
     Returns:
         The over-relaxed state, and the proposal before over-relaxation.
@@ -109,7 +113,7 @@ def advance(
     """
     operator, w, y = problem.projector, problem.precision, problem.sinograms
     rays_seen = (w > 0).sum(dim=(-2, -1)).clamp(min=1)
-    ray_step = _each(_RAY_STEP * w.sum(dim=(-2, -1), dtype=torch.float64) / rays_seen, y)
+    ray_step = _each(ray_step_share * w.sum(dim=(-2, -1), dtype=torch.float64) / rays_seen, y)
     field_step = _each(_FIELD_STEP * problem.weights * flatness, y)
     weight = _each(problem.weights, y)[..., None]
     inverse = ray_step * metric.projection + field_step * metric.difference
@@ -176,10 +180,11 @@ def minimise(
     flatness = flatness_of(problem, state)
     share = 0.0
     for done in range(0, max_iterations, _ROUND):
-        if done < _STEPS_FIXED_AFTER:
+        if done < _FLATNESS_FIXED_AFTER:
             flatness = flatness_of(problem, state)
         n = min(_ROUND, max_iterations - done)
-        state, proposal = advance(problem, metric, state, n, flatness)
+        ray_step = _RAY_STEP if done < _LATE else _LATE_RAY_STEP
+        state, proposal = advance(problem, metric, state, n, flatness, ray_step)
         minimum = judge(problem, metric, proposal, iterations=done + n)
         last = done + n >= max_iterations
         stop = (minimum.relative_gap <= tolerance) | last
