@@ -1,4 +1,6 @@
 from .alignment.center import find_center as find_center
+from .artefacts.extension import extend_truncated as extend_truncated
+from .artefacts.extension import grid_around as grid_around
 from .artefacts.stripes import remove_stripes as remove_stripes
 from .classical.cgls import cgls as cgls
 from .classical.filtered_backprojection import fbp as fbp
