@@ -173,7 +173,7 @@ def fbp_config(sinogram: Path, output: Path, *, resume: bool = False) -> Reconst
 def test_a_killed_process_loses_at_most_the_slice_in_work(
     stack: Path, tmp_path: Path, signal_number: signal.Signals
 ) -> None:
-    slow = {**TINY, "steps": 240}
+    slow = {**TINY, "steps": 120}
     (tmp_path / "slow.json").write_text(json.dumps({"settings": slow, "device": "cpu"}))
     output, folder = tmp_path / "out" / "rec.h5", tmp_path / "out"
     folder.mkdir()
