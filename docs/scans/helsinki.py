@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,8 @@ def otsu(image: Tensor) -> float:
     """Return the threshold that parts the histogram best into two; it asks no truth."""
     from skimage.filters import threshold_otsu
 
-    return float(threshold_otsu(image.numpy()))
+    find: Callable[[np.ndarray], float] = threshold_otsu
+    return float(find(image.numpy()))
 
 
 def dice(one: Bool[Tensor, "rows columns"], other: Bool[Tensor, "rows columns"]) -> float:
