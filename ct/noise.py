@@ -15,6 +15,7 @@ from bayesnn.checks import as_finite_tensor
 
 _ALONG_DETECTOR = (0, 5)
 _ALONG_BOTH = (3, 3)
+_ALONG_VIEWS = (4, 0)
 """Orders of differences along the views and along the detector."""
 _MAD_OF_UNIT_NORMAL = 0.6744898
 _FEWEST_VALUES = 30  # a tenth of relative error, the least that is worth having
@@ -93,6 +94,46 @@ def estimate_noise_std(
     if not smallest * unit > 1e-12 * float(values.abs().max()):
         raise ValueError("sinogram: expected noisy values, found no noise in them; pass noise_std.")
     return smallest
+
+
+def estimate_noise_std_between_views(
+    sinogram: Tensor | NDArray[Any], relative_std: Tensor | NDArray[Any] | None = None
+) -> float:
+    """Estimate the noise of rays from views so dense that the next ones nearly repeat a view.
+
+    The median absolute fourth difference along the views, over its value for a unit normal. It
+    counts noise that neighbouring bins share (a scintillator's light) whole, which
+    `estimate_noise_std` takes for less than it is, and leaves out what is the same in all views
+    (stripes). Edges that move by more than a fraction of a bin from view to view make it too large:
+    by 4 % for CT slices and 14 % for phantoms of sharp ellipses with 120 views over half a turn, by
+    1 % and 3 % with 360.
+
+    Args:
+        sinogram: [views, detectors], line integrals in any unit; views in the order of their
+            angles.
+        relative_std: as for `estimate_noise_std`.
+
+    Returns:
+        The standard deviation in the sinogram's units, or the factor of `relative_std`.
+
+    Raises:
+        ValueError: not two-dimensional or not finite, or too few views or rays.
+
+    Example:
+        >>> noise = torch.randn(60, 91, generator=torch.Generator().manual_seed(0))
+        >>> round(estimate_noise_std_between_views(5.0 + 0.1 * noise), 2)
+        0.1
+    """
+    values = as_finite_tensor(sinogram, "sinogram", ndim=(2,), dtype=torch.float64)
+    variance = _relative_variance(relative_std, values)
+    variance = torch.where(values != 0, variance, math.nan)
+    found = _from_differences(values, variance, _ALONG_VIEWS)
+    if found is None:
+        raise ValueError(
+            f"sinogram: {values.shape[0]} views of {values.shape[1]} bins are too few for "
+            "differences along the views; use estimate_noise_std."
+        )
+    return found
 
 
 def _relative_variance(

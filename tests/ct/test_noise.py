@@ -13,7 +13,7 @@ from skimage.transform import resize
 from torch import Tensor
 
 from ct.geometry import FanBeam, ImageGrid, ParallelBeam, Scan
-from ct.noise import estimate_noise_std
+from ct.noise import estimate_noise_std, estimate_noise_std_between_views
 from ct.projectors.operator import projector
 
 SIZE = 128
@@ -194,3 +194,24 @@ def test_stripes_are_no_noise_where_views_are_dense() -> None:
 def test_relative_noise_that_cannot_be_is_refused(relative: Tensor) -> None:
     with pytest.raises(ValueError, match="relative_std: expected numbers above 0"):
         estimate_noise_std(torch.randn(60, 40), relative)
+
+
+@pytest.mark.parametrize(("make_image", "tolerance"), [(_shepp_logan, 0.05), (_real_slice, 0.02)])
+def test_noise_that_bins_share_counts_whole_between_dense_views(
+    make_image: Callable[[], Tensor], tolerance: float
+) -> None:
+    clean, _ = _noisy(make_image(), _half_turn(360), 200)
+    std = 0.01 * float(clean.square().mean().sqrt())
+    generator = torch.Generator().manual_seed(1)
+    white = torch.randn(360, N_DETECTORS + 2, generator=generator, dtype=clean.dtype)
+    shared = (white[:, 1:-1] + (white[:, :-2] + white[:, 2:]) / 8) / (1 + 2 / 64) ** 0.5
+    stripes = torch.randn(N_DETECTORS, generator=generator, dtype=clean.dtype)
+    found = estimate_noise_std_between_views(clean + std * (shared + 3 * stripes))
+    assert found == pytest.approx(std, rel=tolerance)
+    # neighbours' correlation of a quarter hides a fifth of it from differences along the detector
+    assert estimate_noise_std(clean + std * shared) < 0.9 * std
+
+
+def test_too_few_views_to_compare_are_refused() -> None:
+    with pytest.raises(ValueError, match="too few for differences along the views"):
+        estimate_noise_std_between_views(torch.randn(4, 40))
