@@ -101,7 +101,7 @@ class StackMethod(Method, Protocol):
 
 @runtime_checkable
 class FrugalMethod(StackMethod, Protocol):
-    """A method that says how little memory a slice takes, and so gets more of them at once.
+    """A method that says how much memory a slice takes, and so how many it gets at once.
 
     Attributes:
         working_copies: images and sinograms of a slice that it holds at once.
