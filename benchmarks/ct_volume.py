@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 import ct
 from benchmarks.report import RESULTS, Report
 from ct.data.simulated_scans import parallel_scan
