@@ -15,6 +15,8 @@ from .diagnosis.check import mismatch as mismatch
 from .geometry import FanBeam as FanBeam
 from .geometry import ImageGrid as ImageGrid
 from .geometry import ParallelBeam as ParallelBeam
+from .noise import estimate_noise_std as estimate_noise_std
+from .noise import estimate_noise_std_between_views as estimate_noise_std_between_views
 from .output.conversion import convert as convert
 from .posterior.mc_dropout import mc_dropout as mc_dropout
 from .projectors.operator import projector as projector
