@@ -25,6 +25,7 @@ _LEAST_HARDENING = 0.01  # of the largest line integral, missing there
 _SURE = 5.0  # standard deviations
 _CUT_OFF = 0.05  # of the views
 _ENOUGH_OPPOSITE, _ENOUGH_OPPOSITE_FAN = 0.2, 0.02  # of the views
+_ENOUGH_MEASURED = 0.9  # of the rays: pairs that some centres have and others lack bias the best
 _OUTSIDE = 0.03  # of the largest values, on rays that miss the image
 
 
@@ -65,7 +66,8 @@ def mismatch(
 
     On scans that fit (phantoms and pixel images, 20 to 180 views, 25 to 40 dB), fewer than one in a
     hundred gave a finding. Truncation leaves the centre and beam hardening of a half turn
-    unchecked, and stripes are taken out before these are looked for.
+    unchecked, and so does a tenth of the rays not measured with a full turn's centre; stripes are
+    taken out before these are looked for.
 
     Args:
         sinogram: line integrals.
@@ -169,6 +171,8 @@ def _shift(
     """Return how far the best centre lies from the scan's, and its error; None if not known."""
     enough = _ENOUGH_OPPOSITE_FAN if isinstance(scan, FanBeam) else _ENOUGH_OPPOSITE
     if share_of_opposite_views(scan) > enough:
+        if float(measured.double().mean()) < _ENOUGH_MEASURED:
+            return None
         found = center_from_opposite_rays(y[None], measured[None], scan, around=scan.center)
         return found.center - scan.center, found.error
     return None if fit is None else (fit.shift, fit.shift_error)

@@ -170,3 +170,15 @@ def test_chi_squared_of_the_true_line_integrals_is_one() -> None:
     assert float(others.std()) == pytest.approx(math.sqrt(2 / (N - 1)), rel=0.3)
     assert bool(found.per_detector[31].isnan())
     assert found.chi2 == pytest.approx(1 + 9 / 60, abs=0.05)
+
+
+def test_a_fan_with_many_rays_missing_leaves_its_centre_unchecked() -> None:
+    scan = fan(60, 1.0)
+    sinogram, std = measured(scan, seed=0)
+    noise = torch.full_like(sinogram, std)
+    found = ct.mismatch(sinogram, None, noise, scan, GRID)
+    assert (found.findings, found.unchecked) == ((), ("beam hardening",))
+    noise[:, : scan.n_detectors // 8] = math.inf
+    found = ct.mismatch(sinogram, None, noise, scan, GRID)
+    assert found.findings == ()
+    assert "centre of rotation" in found.unchecked
