@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ct.commands.output import progress_bar
+
 
 def simulate(
     output: Annotated[
@@ -93,28 +95,28 @@ def simulate(
 
     if photons is not None and snr_db is not None:
         raise ValueError("--photons and --snr-db: are two kinds of noise; give one of them.")
-    simulate_file(
-        SimulateConfig(
-            image=image,
-            output=output,
-            views=views,
-            snr_db=40.0 if snr_db is None else snr_db,
-            geometry=geometry,
-            seed=seed,
-            pixel_size=pixel_size,
-            arc=arc,
-            source_origin=source_origin,
-            source_detector=source_detector,
-            photons=photons,
-            post_log=post_log,
-            attenuation=attenuation,
-            phantom=phantom,
-            size=size,
-            n_phantoms=phantoms,
-            same_discretisation=same_discretisation,
-            oversample=oversample,
-            samples_per_bin=samples_per_bin,
-            truth=truth,
-        )
+    config = SimulateConfig(
+        image=image,
+        output=output,
+        views=views,
+        snr_db=40.0 if snr_db is None else snr_db,
+        geometry=geometry,
+        seed=seed,
+        pixel_size=pixel_size,
+        arc=arc,
+        source_origin=source_origin,
+        source_detector=source_detector,
+        photons=photons,
+        post_log=post_log,
+        attenuation=attenuation,
+        phantom=phantom,
+        size=size,
+        n_phantoms=phantoms,
+        same_discretisation=same_discretisation,
+        oversample=oversample,
+        samples_per_bin=samples_per_bin,
+        truth=truth,
     )
+    with progress_bar(f"scan of {phantom if image is None else image.name}") as progress:
+        simulate_file(config, progress=progress)
     typer.echo(f"wrote {output}" + ("" if truth is None else f" and {truth}"))

@@ -18,6 +18,7 @@ from ct.data.simulate_config import SimulateConfig, noise_of, scan_of, scanned_o
 from ct.data.simulated_noise import Noisy, white_noise
 from ct.data.simulated_objects import Scanned
 from ct.data.sinogram_file import write_sinogram
+from ct.problem import Progress
 from ct.projectors.operator import Projector
 
 
@@ -48,11 +49,12 @@ def simulate(
     return white_noise(snr_db).disturb(clean, seeded_generator(seed, index))
 
 
-def simulate_file(config: SimulateConfig) -> None:
+def simulate_file(config: SimulateConfig, *, progress: Progress | None = None) -> None:
     """Simulate the scan of an image or a phantom, and write SINO.h5 slice by slice.
 
     Args:
         config: what to simulate.
+        progress: called with (slices done, slices in all).
 
     Raises:
         ValueError: the image cannot be used, the output not written, or a setting is impossible;
@@ -68,14 +70,17 @@ def simulate_file(config: SimulateConfig) -> None:
     scanned = scanned_of(config)
     scan = scan_of(config, scanned.grid)
     project = scanned.along(scan)
-    noisy = (
-        noise.disturb(project(index), seeded_generator(config.seed, index))
-        for index in range(scanned.n_slices)
-    )
+
+    def slices() -> Iterator[Noisy]:
+        for index in range(scanned.n_slices):
+            yield noise.disturb(project(index), seeded_generator(config.seed, index))
+            if progress is not None:  # asked for the next, so this one is written
+                progress(index + 1, scanned.n_slices)
+
     with _written_truth(config.truth, scanned):
         write_sinogram(
             config.output,
-            noisy,
+            slices(),
             grid=scanned.grid,
             scan=scan,
             n_slices=scanned.n_slices,

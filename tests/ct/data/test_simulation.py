@@ -293,3 +293,13 @@ def test_noise_of_another_shape_is_refused(tmp_path: Path) -> None:
         file["sinogram"], file["noise_std"] = np.ones((3, 5)), np.ones((3, 4))
     with pytest.raises(ValueError, match=r"noise_std: expected the sinogram's shape \[1, 3, 5\]"):
         open_scan(path)
+
+
+def test_progress_counts_the_slices(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", np.ones((3, 8, 8)))
+    seen: list[tuple[int, int]] = []
+    simulate_file(
+        SimulateConfig(image=tmp_path / "image.npy", output=tmp_path / "sino.h5", views=4),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(1, 3), (2, 3), (3, 3)]
