@@ -18,6 +18,7 @@ import dataclasses
 import math
 import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Sequence
@@ -291,7 +292,7 @@ def main() -> None:
     options = parsed()
     real = shrunk(aapm(options.data_dir), tiny=options.tiny)
     command = f"python benchmarks/ct_tv.py --data-dir DIR --device {options.device}"
-    folder = Path("/tmp/ct_tv_tiny") if options.tiny else RESULTS
+    folder = Path(tempfile.mkdtemp()) if options.tiny else RESULTS
     report = Report(
         name=f"ct_tv_seconds_{options.device.split(':')[0]}",
         title="Seconds of ct.tv",

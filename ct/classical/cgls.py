@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayesnn.checks import check_count
 from ct.classical.least_squares import LeastSquares, least_squares, sum_of_squares
-from ct.classical.stopping import Iterate, estimates_after, estimates_at_noise_level
+from ct.classical.stopping import Iterate, estimates_of
 from ct.problem import Estimate, Problem, Progress, Setting
 
 _STALLED = 0.6  # with it no simulated scan ended before its noise level
@@ -102,11 +102,9 @@ class CGLS:
             The images, with `ct.classical.stopping`'s diagnostics.
         """
         iterates = cgls_iterates(least_squares(problems), damping=self.damping)
-        if self.iterations is None:
-            return estimates_at_noise_level(
-                iterates, most=_MOST_ITERATIONS, stalled=_STALLED, progress=progress
-            )
-        return estimates_after(iterates, self.iterations, progress=progress)
+        return estimates_of(
+            iterates, self.iterations, most=_MOST_ITERATIONS, stalled=_STALLED, progress=progress
+        )
 
 
 def cgls_iterates(problem: LeastSquares, *, damping: float = 0.0) -> Iterator[Iterate]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bayesnn.checks import check_count, check_positive
 from ct.classical.least_squares import LeastSquares, least_squares, sum_of_squares
-from ct.classical.stopping import Iterate, estimates_after, estimates_at_noise_level
+from ct.classical.stopping import Iterate, estimates_of
 from ct.problem import Estimate, Problem, Progress, Setting
 
 _STALLED = 0.8  # with it no simulated scan ended before its noise level
@@ -113,11 +113,9 @@ class SIRT:
         iterates = sirt_iterates(
             least_squares(problems), relaxation=self.relaxation, nonnegative=self.nonnegative
         )
-        if self.iterations is None:
-            return estimates_at_noise_level(
-                iterates, most=_MOST_ITERATIONS, stalled=_STALLED, progress=progress
-            )
-        return estimates_after(iterates, self.iterations, progress=progress)
+        return estimates_of(
+            iterates, self.iterations, most=_MOST_ITERATIONS, stalled=_STALLED, progress=progress
+        )
 
 
 def sirt_iterates(

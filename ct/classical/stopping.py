@@ -27,6 +27,20 @@ class Iterate:
     chi_squared: Float[Tensor, " slices"]
 
 
+def estimates_of(
+    iterates: Iterator[Iterate],
+    n_iterations: int | None,
+    *,
+    most: int,
+    stalled: float,
+    progress: Progress | None = None,
+) -> list[Estimate]:
+    """Return `estimates_after` a number of iterations, or for None `estimates_at_noise_level`."""
+    if n_iterations is None:
+        return estimates_at_noise_level(iterates, most=most, stalled=stalled, progress=progress)
+    return estimates_after(iterates, n_iterations, progress=progress)
+
+
 def estimates_after(
     iterates: Iterator[Iterate], n_iterations: int, *, progress: Progress | None = None
 ) -> list[Estimate]:
