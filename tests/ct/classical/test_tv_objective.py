@@ -83,3 +83,15 @@ def test_bound_of_a_flat_optimum_is_tight() -> None:
     )
     best = float(objective(problem, image, SCAN.operator(image)))
     assert float(dual_bound(problem, point, ONES)) == pytest.approx(best, rel=1e-10)
+
+
+@given(seed=st.integers(0, 10**6), much=st.floats(-10, 10))
+def test_bound_knows_nothing_of_what_the_mean_takes_from_the_rays(seed: int, much: float) -> None:
+    problem = SCAN.problem(0.5, isotropic)
+    point = _random(SCAN, problem, seed, 0.3)
+    rays = point.rays + much * problem.precision * ONES
+    moved = DualPoint(
+        rays=rays, field=point.field, bounds=None, backprojection=SCAN.operator.T(rays)
+    )
+    expected = float(dual_bound(problem, point, ONES))
+    assert float(dual_bound(problem, moved, ONES)) == pytest.approx(expected, rel=1e-7, abs=1e-9)
