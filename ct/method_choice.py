@@ -15,6 +15,7 @@ from ct.classical.windows import WINDOWS
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
 from ct.inr.links import identity, sigmoid, softplus
+from ct.inr.pixel_grid import PixelGrid
 from ct.posterior.mc_dropout import mc_dropout
 from ct.problem import Method
 
@@ -34,7 +35,7 @@ _NAMED: dict[str, dict[str, Any]] = {
     "link": {link.name: link for link in (identity, sigmoid, softplus)},
 }
 _NETWORKS: dict[str, Callable[..., Any]] = {
-    network().name: network for network in (FeatureGrid, FourierNetwork)
+    network().name: network for network in (FeatureGrid, FourierNetwork, PixelGrid)
 }
 
 METHOD_NAMES = tuple(_METHODS)

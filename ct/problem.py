@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
+
+from ct.checkpoint import Checkpoint, Forgetful
 
 if TYPE_CHECKING:
     from ct.geometry import ImageGrid, Scan
@@ -30,6 +32,7 @@ class Problem:
         grid: where the pixels are.
         scan: where the rays are.
         keep_samples: whether the estimate shall hold its samples, where the method has any.
+        checkpoint: where long work may leave its state.
     """
 
     sinogram: Float[Tensor, "views detectors"]
@@ -38,6 +41,7 @@ class Problem:
     grid: ImageGrid
     scan: Scan
     keep_samples: bool = False
+    checkpoint: Checkpoint = field(default_factory=Forgetful)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,8 @@ class Estimate:
         std: posterior standard deviation of each pixel; None for methods without uncertainty.
         samples: joint posterior samples; None where the method has none or did not keep them.
         calibration: how the spread was corrected, in words; "none" where it is as computed.
+        half_widths: half the width of the central interval of each level, in standard deviations,
+            as measurements calibrated it; None for Student's t of the number of samples.
         diagnostics: numbers worth keeping beside the result, such as the final loss.
     """
 
@@ -56,6 +62,7 @@ class Estimate:
     std: Float[Tensor, "rows columns"] | None = None
     samples: Float[Tensor, "samples rows columns"] | None = None
     calibration: str = "none"
+    half_widths: Mapping[float, float] | None = None
     diagnostics: dict[str, Setting] = field(default_factory=dict)
 
 

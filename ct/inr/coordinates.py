@@ -46,10 +46,13 @@ class CoordinateImage(nn.Module):
         dropout_units: axes of the units that dropout takes from each parameter, by name (see
             `bayesnn.inference.mc_dropout.UnitDropout`).
         step_factors: factor on the learning rate of each parameter, by name; 1 where not named.
+        prior_fan_in: fan-in of each parameter, by name; 1 where not named. A Gaussian prior of
+            precision τ gives a parameter the variance 1/(τ · fan-in).
     """
 
     dropout_units: Mapping[str, tuple[int, ...]]
     step_factors: Mapping[str, float]
+    prior_fan_in: Mapping[str, int]
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the values at all pixel centres."""

@@ -140,6 +140,9 @@ class FeatureGridImage(CoordinateImage):
             for name, _ in self.named_parameters()
             if not name.startswith("planes.")
         }
+        self.prior_fan_in = {
+            f"weights.{layer}": weight.shape[1] for layer, weight in enumerate(self.weights)
+        }
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the values at all pixel centres."""

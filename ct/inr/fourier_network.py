@@ -111,6 +111,9 @@ class FourierImage(CoordinateImage):
             self.biases[-1] += config.link.inverse(start)
         self.dropout_units = {f"weights.{layer}": (1,) for layer in range(1, config.depth + 1)}
         self.step_factors = {}
+        self.prior_fan_in = {
+            f"weights.{layer}": weight.shape[1] for layer, weight in enumerate(self.weights)
+        }
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the values at all pixel centres."""

@@ -10,6 +10,7 @@ from ct.inr.coordinates import pixel_coordinates
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
 from ct.inr.links import identity, sigmoid, softplus
+from ct.inr.pixel_grid import PixelGrid
 
 NETWORKS = [
     FeatureGrid(coarsest=4, channels=3, width=8),
@@ -17,6 +18,7 @@ NETWORKS = [
     FeatureGrid(coarsest=4, channels=2, width=8, link=softplus),
     FourierNetwork(n_frequencies=10, frequency_std=5.0, width=12, depth=2),
     FourierNetwork(n_frequencies=10, width=12, depth=1, link=sigmoid),
+    PixelGrid(link=softplus),
 ]
 SHAPES = [(12, 12), (9, 14), (15, 4), (1, 6)]
 

@@ -1,0 +1,54 @@
+"""Where long work on one slice may leave its state, so that an interruption loses little of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Checkpoint(Protocol):
+    """A place for the state of one piece of work.
+
+    Work asks `due()` after each step, which is cheap, saves its state when told so, and begins
+    with what `load()` returns. A run that goes on from a saved state must give the numbers of one
+    that was never interrupted.
+    """
+
+    def due(self) -> bool:
+        """Return whether it is time to save."""
+
+    def save(self, state: Mapping[str, Tensor]) -> None:
+        """Put the state in the place of the last one."""
+
+    def load(self) -> dict[str, Tensor] | None:
+        """Return the last state, on the CPU; None where nothing was saved."""
+
+    def part(self, name: str) -> Checkpoint:
+        """Return the place of one of several pieces of work, such as "held-out" or "member-3"."""
+
+
+class Forgetful:
+    """The checkpoint of work that nobody will resume.
+
+    Example:
+        >>> Forgetful().part("fit").load() is None
+        True
+    """
+
+    def due(self) -> bool:
+        """Return false: nothing needs to be saved."""
+        return False
+
+    def save(self, state: Mapping[str, Tensor]) -> None:
+        """Forget the state."""
+
+    def load(self) -> dict[str, Tensor] | None:
+        """Return None: there is no earlier work."""
+        return None
+
+    def part(self, name: str) -> Checkpoint:  # noqa: ARG002
+        """Return a place as forgetful as this one."""
+        return self
