@@ -24,9 +24,9 @@ class PixelGrid:
         link: applied to every pixel, such as `ct.inr.links.sigmoid`.
 
     Example:
-        >>> image = PixelGrid().build((2, 3), start=0.25, generator=torch.Generator())
+        >>> image = PixelGrid().build((2, 3), start=0.5, generator=torch.Generator())
         >>> image().shape, round(float(image().detach().mean()), 1)
-        (torch.Size([2, 3]), 0.2)
+        (torch.Size([2, 3]), 0.5)
     """
 
     link: Link = identity
