@@ -6,29 +6,19 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from ct.classical.cgls import cgls
-from ct.classical.filtered_backprojection import fbp
-from ct.classical.sirt import sirt
-from ct.classical.tv import tv
+import ct
 from ct.classical.tv_differences import anisotropic, isotropic
 from ct.classical.windows import WINDOWS
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
 from ct.inr.links import identity, sigmoid, softplus
 from ct.inr.pixel_grid import PixelGrid
-from ct.posterior.mc_dropout import mc_dropout
+from ct.method_names import METHOD_NAMES
 from ct.problem import Method
 
 Settings: TypeAlias = Mapping[str, Any]
 """Values as a file gave them: anything that JSON or TOML can hold."""
 
-_METHODS: dict[str, Callable[..., Method]] = {
-    "mc-dropout": mc_dropout,
-    "fbp": fbp,
-    "sirt": sirt,
-    "cgls": cgls,
-    "tv": tv,
-}
 _NAMED: dict[str, dict[str, Any]] = {
     "window": dict(WINDOWS),
     "norm": {norm.__name__: norm for norm in (isotropic, anisotropic)},
@@ -38,14 +28,13 @@ _NETWORKS: dict[str, Callable[..., Any]] = {
     network().name: network for network in (FeatureGrid, FourierNetwork, PixelGrid)
 }
 
-METHOD_NAMES = tuple(_METHODS)
-
 
 def choose_method(name: str, settings: Settings | None = None) -> Method:
     """Return the method of that name with those settings.
 
     A setting is spelled as in a result's metadata: by its name, and the network's own as
-    "network.width".
+    "network.width". A table (TOML's [settings.network]) is read as such names; the kind of network
+    is its "name".
 
     Args:
         name: as the command line spells it, such as "mc-dropout".
@@ -61,12 +50,25 @@ def choose_method(name: str, settings: Settings | None = None) -> Method:
         >>> choose_method("fbp", {"window": "ramp"}).settings()
         {'window': 'ramp'}
     """
-    method: Callable[..., Method] = _one_of(_METHODS, name, "--method")
-    own = {key: value for key, value in (settings or {}).items() if not _of_network(key)}
+    functions = {known: known.replace("-", "_") for known in METHOD_NAMES}
+    method: Callable[..., Method] = getattr(ct, _one_of(functions, name, "--method"))
+    given = _flat(settings or {})
+    own = {key: value for key, value in given.items() if not _of_network(key)}
     arguments = _checked(own, method, name)
-    if "network" in own or len(own) < len(settings or {}):
-        arguments["network"] = _network(settings or {}, method, name)
+    if "network" in own or len(own) < len(given):
+        arguments["network"] = _network(given, method, name)
     return method(**arguments)
+
+
+def _flat(settings: Settings) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            for inner, of_inner in value.items():
+                flat[key if inner == "name" else f"{key}.{inner}"] = of_inner
+        else:
+            flat[key] = value
+    return flat
 
 
 def _network(settings: Settings, method: Callable[..., Method], name: str) -> Any:

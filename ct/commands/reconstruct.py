@@ -11,6 +11,7 @@ import typer
 from ct.commands import options
 from ct.commands.config_file import read_config
 from ct.commands.output import note, print_json, progress_bar
+from ct.method_names import METHOD_NAMES
 from ct.reconstruct_config import ReconstructConfig
 
 _PLAIN = {"method": str, "device": str, "seed": int, "slices": str, "noise_std": float}
@@ -30,7 +31,8 @@ def reconstruct(
     method: Annotated[
         str | None,
         typer.Option(
-            help=f"mc-dropout, fbp, sirt, cgls or tv (default {ReconstructConfig.method})."
+            help=f"{', '.join(METHOD_NAMES[:-1])} or {METHOD_NAMES[-1]} "
+            f"(default {ReconstructConfig.method})."
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,

@@ -11,7 +11,7 @@ from ct.classical.tv_differences import anisotropic
 from ct.classical.windows import ramp
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
-from ct.method_choice import METHOD_NAMES
+from ct.method_names import METHOD_NAMES
 from ct.problem import StackMethod
 
 SMALL = FeatureGrid(coarsest=8, channels=4, width=16)

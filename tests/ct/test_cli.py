@@ -14,7 +14,7 @@ import pytest
 from skimage import io
 
 from ct.cli import run
-from ct.method_choice import METHOD_NAMES
+from ct.method_names import METHOD_NAMES
 
 TINY = {"steps": 3, "centre_steps": 2, "n_samples": 2, "network.finest": 16, "network.width": 4}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ct.method_choice import METHOD_NAMES, choose_method
+from ct.method_choice import choose_method
+from ct.method_names import METHOD_NAMES
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -18,6 +19,9 @@ def test_settings_reach_the_method_and_its_network() -> None:
     settings = {"steps": 3, "dropout": 0.5, "network": "fourier", "network.width": 20}
     chosen = choose_method("mc-dropout", settings).settings()
     assert {key: chosen[key] for key in settings} == settings
+    nested = {"steps": 3, "dropout": 0.5, "network": {"name": "fourier", "width": 20}}
+    assert choose_method("mc-dropout", nested).settings() == chosen
+    assert choose_method("mc-dropout", {"network": {"width": 20}}).settings()["network.width"] == 20
     assert choose_method("fbp", {"window": "ramp"}).settings() == {"window": "ramp"}
 
 
@@ -31,6 +35,12 @@ def test_settings_reach_the_method_and_its_network() -> None:
         ("mc-dropout", {"steps": 0}, "steps"),
         ("mc-dropout", {"network": ["fourier"]}, "expected feature-grid or fourier"),
         ("mc-dropout", {"network.colour": 1}, "no setting is called 'colour'"),
+        (
+            "mc-dropout",
+            {"network": {"colour": 1}},
+            "no setting is called 'colour'; its settings are",
+        ),
+        ("fbp", {"window": {"width": 1}}, "no setting is called 'window.width'"),
         ("mc-dropout", {"network.width": 0.5}, "network: width"),
         ("mc-dropout", {"network.link": "exp"}, "link: expected identity or sigmoid or softplus"),
         ("fbp", {"window": "square"}, "expected hann or ramp or shepp-logan or cosine"),

@@ -1,0 +1,12 @@
+"""The methods' names as the command line spells them, in a file that loads nothing."""
+
+from __future__ import annotations
+
+METHOD_NAMES = (
+    "mc-dropout",
+    "fbp",
+    "sirt",
+    "cgls",
+    "tv",
+)
+"""Each is a function of `ct` with underscores: "mc-dropout" is `ct.mc_dropout`."""
