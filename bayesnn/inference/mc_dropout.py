@@ -67,13 +67,27 @@ class UnitDropout:
         Returns:
             The parameters of one function.
         """
-        if self.rate == 0:
-            return dict(params)
+        masks = self.masks(params, generator=generator)
         return {
-            name: value * self._mask(value, self.units[name], generator)
-            if name in self.units
-            else value
+            name: value * masks[name] if name in masks else value for name, value in params.items()
+        }
+
+    def masks(self, params: Params, *, generator: torch.Generator) -> Params:
+        """Return one draw of z, for those parameters that lose units.
+
+        Args:
+            params: θ, by name; only shapes, dtypes and devices count.
+            generator: source of z, on the CPU; every device gets the same z.
+
+        Returns:
+            z by name, with size 1 along the axes on which no units lie.
+        """
+        if self.rate == 0:
+            return {}
+        return {
+            name: self._mask(value, self.units[name], generator)
             for name, value in params.items()
+            if name in self.units
         }
 
     def _mask(self, value: Tensor, axes: Axes, generator: torch.Generator) -> Tensor:

@@ -122,6 +122,7 @@ def _scale(
         projector=projector(problem.grid, _views(problem.scan, kept)),
         scan=_views(problem.scan, kept),
         keep_samples=True,
+        checkpoint=problem.checkpoint.part("held-out"),
     )
     estimate = solve(fitted, seed, progress)
     if estimate.samples is None:

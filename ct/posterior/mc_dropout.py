@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.func import functional_call
 
 from bayesnn.checks import check_count, check_positive
-from bayesnn.inference.mc_dropout import Params, UnitDropout, draw_functions, sample_moments
+from bayesnn.inference.mc_dropout import UnitDropout, draw_functions, sample_moments
 from bayesnn.seeds import seeded_generator
-from ct.classical.total_variation import isotropic_tv
-from ct.inr.coordinates import CoordinateImage, ImageNetwork
+from ct.inr.coordinates import ImageNetwork
 from ct.inr.feature_grid import FeatureGrid
 from ct.posterior.held_out_views import solve_with_held_out_scale
-from ct.posterior.normalisation import value_range
+from ct.posterior.image_model import image_model
+from ct.posterior.schedules import cosine_fall
+from ct.posterior.side_by_side import dropout_rendering, member, stacked
+from ct.posterior.training import Descent, Trained, measurements, train_members
 from ct.problem import Estimate, Problem, Progress, Setting
 
 # places of the random streams under a slice's seed
 _INITIAL, _TRAINING, _SAMPLES = 0, 1, 2
-_FIRST_TV_WEIGHT = 10.0  # for the first tenth of the steps, while the image is still flat
-_WARM_UP = 0.3  # share of the steps in which the learning rate rises
 _CENTRE_RATE = 0.5  # of the learning rate, where training without dropout begins
 
 
@@ -165,28 +161,31 @@ class MCDropout:
             if progress is not None:
                 progress(done, total)
 
-        values = value_range(problem)
-        network = self.network.build(
-            problem.grid.shape, start=values.level, generator=seeded_generator(seed, _INITIAL)
-        ).to(problem.sinogram)
-        descend = partial(
-            self._train,
-            network,
-            problem=values.normalised(problem),
-            generator=seeded_generator(seed, _TRAINING),
+        model = image_model(problem, self.network, seed=seed, place=_INITIAL)
+        dropout = UnitDropout(units=model.network.dropout_units, rate=self.dropout)
+        measured = measurements(model.problem)
+        seeds = [seeded_generator(seed, _TRAINING).initial_seed()]
+        first = Descent(steps=self.steps, learning_rate=self.learning_rate, tv_share=self.tv_share)
+        fit = train_members(
+            model.network,
+            stacked([model.initial_params()]),
+            measured,
+            first,
+            render=dropout_rendering(model.network, dropout, seeds=seeds),
             report=report,
+            checkpoint=problem.checkpoint.part("fit"),
         )
-        dropout = UnitDropout(units=network.dropout_units, rate=self.dropout)
-        start = {name: p.detach() for name, p in network.named_parameters()}
-        fit = descend(start, dropout, steps=range(self.steps))
-
-        def image(drawn: Params) -> Tensor:
-            return values.to_image(_render(network, drawn))
-
-        sample_seed = seeded_generator(seed, _SAMPLES).initial_seed()
+        _check(fit)
         moments = sample_moments(
             _counted(
-                draw_functions(image, fit.params, dropout, seed=sample_seed), report, self.steps
+                draw_functions(
+                    model.image,
+                    member(fit.params, 0),
+                    dropout,
+                    seed=seeded_generator(seed, _SAMPLES).initial_seed(),
+                ),
+                report,
+                self.steps,
             ),
             n_samples=self.n_samples,
             keep_samples=problem.keep_samples,
@@ -194,99 +193,40 @@ class MCDropout:
         mean, samples = moments.mean, moments.samples
         if self.centre_steps > 0:
             done = self.steps + self.n_samples
-            fit = descend(
+            fit = train_members(
+                model.network,
                 fit.params,
-                UnitDropout(units={}, rate=0.0),
-                steps=range(done, done + self.centre_steps),
+                measured,
+                replace(
+                    first,
+                    steps=self.centre_steps,
+                    learning_rate=_CENTRE_RATE * self.learning_rate,
+                    schedule=cosine_fall,
+                    flat_share=0.0,
+                ),
+                report=lambda step: report(done + step),
+                checkpoint=problem.checkpoint.part("centre"),
             )
-            with torch.no_grad():
-                mean = image(fit.params)
+            _check(fit)
+            mean = model.image(member(fit.params, 0))
             samples = None if samples is None else samples + (mean - moments.mean)
         residual = (problem.projector(mean) - problem.sinogram) / problem.noise_std
         diagnostics: dict[str, Setting] = {
-            "loss": fit.loss,
-            "tv_weight": fit.tv_weight,
+            "loss": float(fit.loss[0]),
+            "tv_weight": float(fit.tv_weight[0]),
             "chi_squared_per_ray": float(residual[problem.noise_std.isfinite()].square().mean()),
-            "offset": values.offset,
-            "scale": values.scale,
+            "offset": model.values.offset,
+            "scale": model.values.scale,
         }
         return Estimate(mean=mean, std=moments.std, samples=samples, diagnostics=diagnostics)
 
-    def _train(
-        self,
-        network: CoordinateImage,
-        start: Params,
-        dropout: UnitDropout,
-        *,
-        steps: range,
-        problem: Problem,
-        generator: torch.Generator,
-        report: Callable[[int], None],
-    ) -> _Fit:
-        params = {name: p.clone().requires_grad_() for name, p in start.items()}
-        groups = [
-            {"params": [p], "factor": network.step_factors.get(name, 1.0)}
-            for name, p in params.items()
-        ]
-        optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
-        weight = _FIRST_TV_WEIGHT if self.tv_share > 0 else 0.0
-        n_rays = problem.sinogram.numel()
-        loss = problem.sinogram.new_zeros(())
-        fresh = steps.start == 0
-        for index, step in enumerate(steps):
-            if index % 10 == 0 and (index >= len(steps) // 10 or not fresh):
-                with torch.no_grad():
-                    weight = self.tv_share * _likely_tv_weight(_render(network, params))
-            share = (index + 0.5) / len(steps)
-            rate = self.learning_rate * (
-                _one_cycle(share) if fresh else _CENTRE_RATE * _fall(share)
-            )
-            for group in optimiser.param_groups:
-                group["lr"] = rate * group["factor"]
-            optimiser.zero_grad()
-            image = _render(network, dropout.draw(params, generator=generator))
-            residual = (problem.projector(image) - problem.sinogram) / problem.noise_std
-            loss = residual.square().mean() / 2 + weight / n_rays * isotropic_tv(image)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            report(step + 1)
-        final = float(loss.detach())
-        if not math.isfinite(final):
-            raise ValueError(
-                "mc-dropout: training diverged (the loss is no number any more); lower "
-                "learning_rate, or check noise_std."
-            )
-        params = {name: p.detach() for name, p in params.items()}
-        return _Fit(params=params, loss=final, tv_weight=weight)
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Fit:
-    params: Params
-    loss: float
-    tv_weight: float
-
-
-def _render(network: CoordinateImage, params: Params) -> Float[Tensor, "rows columns"]:
-    image: Tensor = functional_call(network, params, ())
-    return image
-
-
-def _likely_tv_weight(image: Float[Tensor, "rows columns"]) -> float:
-    """Return the weight under which the image's own total variation is to be expected."""
-    # a flat image would ask for an endless weight
-    return image.numel() / max(float(isotropic_tv(image)), 1e-3 * image.numel())
-
-
-def _one_cycle(progress: float) -> float:
-    """Return the learning rate's factor: up from 1/25, then down to 0, along cosines."""
-    if progress < _WARM_UP:
-        return 1 - 0.96 * _fall(progress / _WARM_UP)
-    return _fall((progress - _WARM_UP) / (1 - _WARM_UP))
-
-
-def _fall(progress: float) -> float:
-    return (1 + math.cos(math.pi * progress)) / 2
+def _check(fit: Trained) -> None:
+    if not bool(fit.good.all()):
+        raise ValueError(
+            "mc-dropout: training diverged (the loss is no number any more, or grew); lower "
+            "learning_rate, or check noise_std."
+        )
 
 
 def _counted(

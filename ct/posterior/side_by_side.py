@@ -1,0 +1,102 @@
+"""Images of many members of one network, whose parameters are stacked along the first dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import functional_call
+
+from bayesnn.inference.mc_dropout import Params, UnitDropout
+from bayesnn.seeds import seeded_generator
+from ct.inr.coordinates import CoordinateImage
+from ensembles.side_by_side import over_members
+
+Render: TypeAlias = Callable[[Params, int], Float[Tensor, "members rows columns"]]
+"""From the members' parameters and the number of the training step to their images."""
+
+
+def stacked(members: Sequence[Params]) -> Params:
+    """Return the parameters of several members as one tensor a name.
+
+    Example:
+        >>> stacked([{"w": torch.zeros(3)}, {"w": torch.ones(3)}])["w"].shape
+        torch.Size([2, 3])
+    """
+    return {name: torch.stack([one[name] for one in members]) for name in members[0]}
+
+
+def member(params: Params, index: int) -> Params:
+    """Return the parameters of one member.
+
+    Example:
+        >>> member({"w": torch.tensor([[1.0], [2.0]])}, 1)
+        {'w': tensor([2.])}
+    """
+    return {name: value[index] for name, value in params.items()}
+
+
+def render_members(
+    network: CoordinateImage, params: Params
+) -> Float[Tensor, "members rows columns"]:
+    """Return the images of all members, side by side by `torch.func.vmap`.
+
+    Args:
+        network: what all members are; its own parameters are not used.
+        params: θ of each member, stacked.
+
+    Returns:
+        f_θ at all pixels.
+    """
+
+    def one(own: Params, _: object) -> Tensor:
+        image: Tensor = functional_call(network, own, ())
+        return image
+
+    if len(next(iter(params.values()))) == 1:  # alone, it is spared what vmap costs
+        return one(member(params, 0), None)[None]
+    return over_members(one, params, {}, network=network)
+
+
+def plain_rendering(network: CoordinateImage) -> Render:
+    """Return the members' images as they are, whatever the step.
+
+    Args:
+        network: what all members are.
+
+    Returns:
+        What `train_members` takes.
+    """
+    return lambda params, _: render_members(network, params)
+
+
+def dropout_rendering(
+    network: CoordinateImage, dropout: UnitDropout, *, seeds: Sequence[int]
+) -> Render:
+    """Return the members' images under masks that are new at each step.
+
+    A mask depends on the member's seed and the step alone, so members do not depend on who is
+    trained beside them, and training that was interrupted goes on with the same masks.
+
+    Args:
+        network: what all members are.
+        dropout: the distribution of the masks.
+        seeds: one for each member.
+
+    Returns:
+        What `train_members` takes.
+    """
+
+    def render(params: Params, step: int) -> Tensor:
+        drawn = dict(params)
+        for name, masks in stacked([
+            dropout.masks(member(params, index), generator=seeded_generator(seed, step))
+            for index, seed in enumerate(seeds)
+        ]).items():
+            drawn[name] = params[name] * masks
+        return render_members(network, drawn)
+
+    return render
