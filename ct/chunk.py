@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from ct.artefacts.stripes import remove_stripes
+from ct.checkpoint import Checkpoint
 from ct.data.measured import Measured
 from ct.data.scan_input import ScanInput
 from ct.problem import Progress
@@ -42,6 +43,7 @@ def solve_chunk(
     *,
     noise_std: float | None,
     without_stripes: bool = False,
+    checkpoint: Checkpoint | None = None,
     progress: Progress | None,
 ) -> Chunk:
     """Read some slices and reconstruct them.
@@ -52,6 +54,7 @@ def solve_chunk(
         numbers: the slices' numbers in the scan, one after the other.
         noise_std: each ray's noise; None for what the scan knows of it, or an estimate.
         without_stripes: take stripes out first.
+        checkpoint: where the work on each slice may leave its state; None for nowhere.
         progress: called with the steps of the method over these slices.
 
     Returns:
@@ -66,6 +69,7 @@ def solve_chunk(
         remove_stripes(sinograms) if without_stripes else sinograms,
         [_noise(noise_std, one) for one in measured],
         first_slice=numbers[0],
+        checkpoint=checkpoint,
         progress=progress,
     )
     images = {}

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
+from ct.checkpoint_file import FileCheckpoint
 from ct.data.disk_room import check_room, reserve, write_at
 from ct.data.result_file import finish_result
 from ct.data.result_layout import (
@@ -36,16 +37,21 @@ class PartialResult:
 
     The partial file is REC.h5 itself with room for all slices, so that it is written once and
     renamed at the end. Slices go to their places without HDF5, whose own structures stay as they
-    were; the journal names a chunk once its values are on disk.
+    were; the journal names a chunk once its values are on disk. The folder `.REC.h5.state` holds
+    the state of the chunk in work.
 
     Attributes:
         output: the result file that it will become.
         chunks: what is on record of each finished chunk, by its number.
+        checkpoint: where the chunk in work may leave its state.
     """
 
-    def __init__(self, output: Path, journal: Journal, layout: ResultLayout) -> None:
+    def __init__(
+        self, output: Path, journal: Journal, layout: ResultLayout, checkpoint: FileCheckpoint
+    ) -> None:
         self.output = output
         self.chunks: dict[int, Any] = {}
+        self.checkpoint = checkpoint
         self._journal = journal
         self._layout = layout
         self._values = os.open(partial_path(output), os.O_RDWR)
@@ -68,6 +74,7 @@ class PartialResult:
         _to_disk(self._values)
         self._journal.append({"chunk": chunk, "record": record})
         self.chunks[chunk] = record
+        self.checkpoint.clear()
 
     def finish(self, metadata: Metadata, grid: ImageGrid, scan: Scan) -> None:
         """Make it the result file, and remove the journal.
@@ -88,11 +95,13 @@ class PartialResult:
         os.fsync(self._values)
         partial.replace(self.output)
         journal_path(self.output).unlink()
+        self.checkpoint.clear()
 
     def close(self) -> None:
-        """Close it; where no chunk was finished, nothing is left."""
+        """Close it; where no chunk was finished and no state saved, nothing is left."""
+        self.checkpoint.flush()
         os.close(self._values)
-        if not self.chunks:
+        if not self.chunks and self.checkpoint.is_empty():
             _remove(self.output)
 
 
@@ -120,9 +129,11 @@ def open_partial(
     except BlockingIOError:
         raise ValueError(f"{output}: another process is writing it; wait for its end.") from None
     try:
-        partial = _earlier(output, journal, work, resume=resume)
+        checkpoint = FileCheckpoint(_state_path(output), work=work)
+        partial = _earlier(output, journal, work, checkpoint, resume=resume)
         if partial is None:
-            partial = _fresh(output, journal, work, shapes)
+            checkpoint.clear()
+            partial = _fresh(output, journal, work, shapes, checkpoint)
         try:
             yield partial
         finally:
@@ -149,16 +160,21 @@ def journal_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.journal")
 
 
+def _state_path(output: Path) -> Path:
+    return output.with_name(f".{output.name}.state")
+
+
 def _earlier(
-    output: Path, journal: Journal, work: Metadata, *, resume: bool
+    output: Path, journal: Journal, work: Metadata, checkpoint: FileCheckpoint, *, resume: bool
 ) -> PartialResult | None:
     records = _records(journal)
-    if len(records) < 2 or not partial_path(output).exists():
+    nothing_done = len(records) < 2 and (not records or checkpoint.is_empty())
+    if nothing_done or not partial_path(output).exists():
         return None
     header, *chunks = records
     if not resume:
         raise ValueError(
-            f"{output}: an interrupted run left its finished slices in {partial_path(output)}; say "
+            f"{output}: an interrupted run left its work in {partial_path(output)}; say "
             "--resume to go on with them, or delete that file to start again."
         )
     known = json.loads(json.dumps(work))
@@ -171,7 +187,7 @@ def _earlier(
             f"repeat its options, or delete {partial_path(output)}."
         )
     layout = layout_from_json(header["layout"])
-    partial = PartialResult(output, journal, layout)
+    partial = PartialResult(output, journal, layout, checkpoint)
     # the process may have ended while HDF5 was changing its structures
     for offset, content in layout.structure.items():
         write_at(partial._values, memoryview(content), offset)
@@ -188,14 +204,18 @@ def _records(journal: Journal) -> list[Any]:
 
 
 def _fresh(
-    output: Path, journal: Journal, work: Metadata, shapes: Mapping[str, tuple[int, ...]]
+    output: Path,
+    journal: Journal,
+    work: Metadata,
+    shapes: Mapping[str, tuple[int, ...]],
+    checkpoint: FileCheckpoint,
 ) -> PartialResult:
     n_values = sum(math.prod(shape) for shape in shapes.values())
     try:
         journal.clear()
         check_room(partial_path(output), 4 * n_values + _STRUCTURE)
         layout = create_result(partial_path(output), shapes)
-        partial = PartialResult(output, journal, layout)
+        partial = PartialResult(output, journal, layout, checkpoint)
         try:
             reserve(partial._values, layout.size)
             journal.append({"work": work, "layout": layout_to_json(layout)})

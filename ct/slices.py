@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bayesnn.seeds import seeded_generator
+from ct.checkpoint import Checkpoint, Forgetful
 from ct.diagnosis.check import Mismatch, mismatch
 from ct.geometry import ImageGrid, Scan
 from ct.noise import estimate_noise_std
@@ -71,6 +72,7 @@ class SliceSolver:
         noise_std: Sequence[Float[Tensor, "*views_detectors"] | None],
         *,
         first_slice: int = 0,
+        checkpoint: Checkpoint | None = None,
         progress: Progress | None = None,
     ) -> list[SolvedSlice]:
         """Reconstruct slices, chunk by chunk.
@@ -80,6 +82,8 @@ class SliceSolver:
             noise_std: of each slice, one number or one a ray, infinite for rays that were not
                 measured; None estimates one number.
             first_slice: number of the first slice, which decides the random streams.
+            checkpoint: where the work on each slice may leave its state, in a part of its own;
+                None for nowhere.
             progress: called with the steps of the method over all slices.
 
         Returns:
@@ -89,6 +93,7 @@ class SliceSolver:
             ValueError: a slice's noise is to be estimated and cannot be.
         """
         length = self.chunk_length(sinograms.dtype)
+        states = Forgetful() if checkpoint is None else checkpoint
         solved: list[SolvedSlice] = []
         for start in range(0, len(sinograms), length):
             part = sinograms[start : start + length]
@@ -98,7 +103,10 @@ class SliceSolver:
                     zip(part, noise_std[start : start + length], strict=True)
                 )
             ]
-            problems = [self._problem(one, std) for one, std in zip(part, noises, strict=True)]
+            problems = [
+                self._problem(one, std, states.part(f"slice-{first_slice + start + place}"))
+                for place, (one, std) in enumerate(zip(part, noises, strict=True))
+            ]
             report = _part_of(progress, start, len(part), len(sinograms))
             estimates = self._estimates(problems, first_slice + start, report)
             solved += [
@@ -117,6 +125,7 @@ class SliceSolver:
         self,
         one: Float[Tensor, "views detectors"],
         noise_std: Float[Tensor, "*views_detectors"],
+        checkpoint: Checkpoint,
     ) -> Problem:
         sinogram = one.to(self.device)
         return Problem(
@@ -126,6 +135,7 @@ class SliceSolver:
             grid=self.grid,
             scan=self.scan,
             keep_samples=self.keep_samples,
+            checkpoint=checkpoint,
         )
 
     def _estimates(

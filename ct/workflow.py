@@ -45,9 +45,10 @@ def reconstruct_file(
 
     Input, settings, output and the room on its disk are checked before work starts. A chunk is one
     slice, or as many as the method takes at once within `ct.slices.MEMORY_BUDGET`; memory does not
-    grow with the number of slices. Every finished chunk is kept beside the output, so that an
-    interruption of any kind loses the chunk in work alone; the result appears when it is whole. A
-    run that is resumed gives the same numbers, bit for bit.
+    grow with the number of slices. Every finished chunk is kept beside the output, and the state of
+    the one in work about every 20 seconds where its method saves it (`Problem.checkpoint`), so
+    that an interruption of any kind loses little; the result appears when it is whole. A run that
+    is resumed gives the same numbers, bit for bit.
 
     Args:
         config: what to do.
@@ -106,6 +107,7 @@ def reconstruct_file(
                     numbers,
                     noise_std=config.noise_std,
                     without_stripes=config.remove_stripes,
+                    checkpoint=partial.checkpoint,
                     progress=_within(progress, place, numbers, indices),
                 )
                 images = part.images

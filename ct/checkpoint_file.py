@@ -1,0 +1,153 @@
+"""States of long work on disk: what an interruption of any kind finds again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bayesnn.files import atomic_write
+
+SECONDS_BETWEEN_SAVES = 20.0
+
+
+class FileCheckpoint:
+    """A `ct.checkpoint.Checkpoint` in a folder: one safetensors file for each part of the work.
+
+    Files are written beside their place and renamed, so that a killed process leaves the last
+    state or the one before, whole. Each says what work it belongs to; a state of other work is
+    never loaded. All parts together write at most once in `seconds`: `due` is true that long after
+    the last time. A state that is saved earlier, such as that of a part that is done, waits in
+    memory for the next write, or for `flush`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        work: Any,
+        seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Use a folder, which is made when the first state is written.
+
+        Args:
+            folder: where the files are; nothing else should be in it.
+            work: all that the numbers depend on, as JSON can hold it.
+            seconds: between two writes; None for `SECONDS_BETWEEN_SAVES`.
+            clock: tells the time in seconds.
+        """
+        every = SECONDS_BETWEEN_SAVES if seconds is None else seconds
+        text = json.dumps(work, sort_keys=True)
+        work_digest = hashlib.sha256(text.encode()).hexdigest()
+        self._store = _Store(
+            folder=folder, work=work_digest, seconds=every, clock=clock, written=clock()
+        )
+        self._name = "work"
+
+    def due(self) -> bool:
+        """Return whether the last write is long enough ago."""
+        return self._store.due()
+
+    def save(self, state: Mapping[str, Tensor]) -> None:
+        """Copy the state to the CPU, and write it, now if that is due."""
+        self._store.waiting[self._name] = {
+            name: tensor.detach().to("cpu", copy=True).contiguous()
+            for name, tensor in state.items()
+        }
+        if self.due():
+            self.flush()
+
+    def load(self) -> dict[str, Tensor] | None:
+        """Return the last state of this part and this work; None where there is none."""
+        waiting = self._store.waiting.get(self._name)
+        return self._store.read(self._name) if waiting is None else dict(waiting)
+
+    def part(self, name: str) -> FileCheckpoint:
+        """Return the place of a part, whose name is of letters, digits, - and _.
+
+        Raises:
+            ValueError: another name.
+        """
+        if re.fullmatch(r"[\w-]+", name) is None:
+            raise ValueError(f"part: expected a name of letters, digits, - and _, got {name!r}.")
+        part = object.__new__(FileCheckpoint)
+        part._store = self._store
+        part._name = f"{self._name}.{name}"
+        return part
+
+    def flush(self) -> None:
+        """Write what waits in memory.
+
+        Warns:
+            UserWarning: it cannot be written, which is said once; work goes on without.
+        """
+        self._store.write()
+
+    def clear(self) -> None:
+        """Forget the states of all parts."""
+        self._store.waiting.clear()
+        shutil.rmtree(self._store.folder, ignore_errors=True)
+
+    def is_empty(self) -> bool:
+        """Return whether no state is on disk."""
+        return not any(self._store.folder.glob("*.safetensors"))
+
+
+@dataclass
+class _Store:
+    """What all parts share."""
+
+    folder: Path
+    work: str
+    seconds: float
+    clock: Callable[[], float]
+    written: float
+    waiting: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    complained: bool = False
+
+    def due(self) -> bool:
+        return self.clock() - self.written >= self.seconds
+
+    def write(self) -> None:
+        from safetensors.torch import save_file
+
+        try:
+            for name in list(self.waiting):
+                self.folder.mkdir(exist_ok=True)
+                with atomic_write(self._path(name)) as temporary:
+                    save_file(self.waiting[name], temporary, metadata={"work": self.work})
+                del self.waiting[name]
+        except (OSError, ValueError) as error:
+            if not self.complained:
+                self.complained = True
+                warnings.warn(
+                    f"{self.folder}: the state cannot be saved ({error}); an interruption would "
+                    "lose the slice in work.",
+                    stacklevel=2,
+                )
+        # what a slow disk takes for it is no work that could be lost
+        self.written = self.clock()
+
+    def read(self, name: str) -> dict[str, Tensor] | None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self._path(name), framework="pt") as file:
+                if (file.metadata() or {}).get("work") != self.work:
+                    return None
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError):
+            return None  # none there, or of a damaged disk
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
