@@ -20,138 +20,22 @@ import os
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import ct
+from benchmarks.reconstruction.images import aapm, ct_small, dicom, phantoms
+from benchmarks.reconstruction.scans import Simulated, simulated
+from benchmarks.reconstruction.tv_grid import highest, solve_grid
 from benchmarks.report import RESULTS, Report
-from ct.classical.primal_dual import minimise, start
-from ct.classical.primal_dual_metric import fourier_metric
 from ct.classical.tv import TotalVariation
-from ct.classical.tv_differences import isotropic
-from ct.classical.tv_objective import total_variation, tv_problem
-from ct.data.images import read_image
 from ct.noise import estimate_noise_std
 from ct.problem import Estimate, Problem
 from ct.slices import MEMORY_BUDGET
-
-GRID_FACTORS = [0.04 * 1.45**k for k in range(10)]  # times pixels / TV of the median truth
-
-
-@dataclass(frozen=True, kw_only=True)
-class Simulated:
-    """Slices of known images with noise of a known size."""
-
-    truth: Tensor
-    scan: ct.ParallelBeam
-    grid: ct.ImageGrid
-    problems: list[Problem]
-
-    def psnr(self, images: Tensor) -> Tensor:
-        """PSNR of each slice, in dB below its greatest value."""
-        error = (images - self.truth).double().square().mean((-2, -1))
-        return 10 * (self.truth.amax((-2, -1)).double().square() / error).log10()
-
-
-def simulated(images: np.ndarray, *, views: int, snr_db: float, device: str) -> Simulated:
-    """θ = kπ/views, ceil(√2·N) + 1 bins, σ² = mean((Ax)²)·10^(−snr/10)."""
-    truth = torch.from_numpy(images).to(device)
-    side = truth.shape[-1]
-    grid = ct.ImageGrid((side, side))
-    angles = [k * math.pi / views for k in range(views)]
-    scan = ct.ParallelBeam(angles, n_detectors=math.ceil(math.sqrt(2) * side) + 1)
-    operator = ct.projector(grid, scan)
-    problems = []
-    for index, image in enumerate(truth):
-        clean = operator(image)
-        std = math.sqrt(float(clean.double().square().mean()) * 10 ** (-snr_db / 10))
-        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(index))
-        problems.append(
-            Problem(
-                sinogram=clean + std * noise.to(clean),
-                noise_std=torch.full_like(clean, std),
-                projector=operator,
-                grid=grid,
-                scan=scan,
-            )
-        )
-    return Simulated(truth=truth, scan=scan, grid=grid, problems=problems)
-
-
-def aapm(folder: Path) -> np.ndarray:
-    """Nine slices, 512²."""
-    return np.load(folder / "aapm_val" / "slices.npz")["images"]
-
-
-def phantoms() -> np.ndarray:
-    """Four random phantoms like Shepp and Logan's, 256², averaged from 768²."""
-    fine = ct.ImageGrid((768, 768), pixel_size=1 / 3)
-    large = torch.stack([ct.shepp_logan(fine, seed=seed).image(fine) for seed in range(4)])
-    return large.float().reshape(4, 256, 3, 256, 3).mean((2, 4)).clamp(min=0).numpy()
-
-
-def ct_small() -> np.ndarray:
-    """The CT_small of pydicom, 128², water at 1."""
-    from pydicom.data import get_testdata_file
-
-    path = get_testdata_file("CT_small.dcm", download=False)
-    image = np.asarray(read_image(path).read(0), dtype=np.float32)
-    return ((image + 1000) / 1000).clip(min=0)[None]
-
-
-def dicom(folder: Path | None) -> np.ndarray:
-    """Slices of pydicom-data (a head, an abdomen), 512², water at 1."""
-    if folder is not None and (folder / "dicom.npz").is_file():
-        return np.load(folder / "dicom.npz")["images"]
-    try:
-        import data_store
-        import pydicom
-    except ImportError:
-        return np.empty((0, 512, 512), dtype=np.float32)
-    images = []
-    for name in ("693_UNCR.dcm", "explicit_VR-UN.dcm"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            data = pydicom.dcmread(Path(data_store.__file__).parent / "data" / name)
-            image = data.pixel_array.astype(np.float32)
-        hounsfield = image * float(data.RescaleSlope) + float(data.RescaleIntercept)
-        images.append((hounsfield / 1000 + 1).clip(min=0))
-    return np.stack(images)
-
-
-def solve_grid(data: Simulated, *, tolerance: float) -> tuple[Tensor, list[float], Tensor]:
-    """Return PSNR [weights, slices], the weights, and the greatest gap of each weight."""
-    together = tv_problem(data.problems, lengths=isotropic)
-    metric = fourier_metric(data.problems[0].projector, data.grid, data.scan, together.sinograms)
-    flatness = data.truth[0].numel() / total_variation(data.truth, isotropic).median()
-    weights = [float(factor * flatness) for factor in GRID_FACTORS]
-    scores, gaps = [], []
-    for weight in weights:
-        problem = dataclasses.replace(together, weights=torch.full_like(together.weights, weight))
-        found = minimise(
-            problem, metric, start(problem, metric), tolerance=tolerance, max_iterations=400
-        )
-        scores.append(data.psnr(found.images).cpu())
-        gaps.append(found.relative_gap.max().cpu())
-    return torch.stack(scores), weights, torch.stack(gaps)
-
-
-def highest(weights: Sequence[float], scores: Tensor) -> tuple[float, float]:
-    """Return where a parabola through the best weight and its neighbours is highest, and there."""
-    best = int(scores.argmax())
-    if best in {0, len(weights) - 1}:  # the end of the grid
-        return weights[best], float(scores[best])
-    logs = np.log(weights[best - 1 : best + 2])
-    a, b, c = np.polyfit(logs - logs[1], scores[best - 1 : best + 2].numpy(), 2)
-    return math.exp(logs[1] - b / (2 * a)), float(c - b * b / (4 * a))
 
 
 def timed(method: TotalVariation, problems: list[Problem]) -> tuple[list[Estimate], float]:

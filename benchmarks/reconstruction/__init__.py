@@ -1,0 +1,1 @@
+"""Parts of the benchmarks of CT reconstructions: known images, their scans, scores, tables."""

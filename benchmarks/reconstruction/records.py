@@ -1,0 +1,59 @@
+"""Every figure of every slice, kept in one JSON file that runs add to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from bayesnn.files import atomic_write
+
+Record: TypeAlias = dict[str, Any]
+"""set, views, method and slice, and what was found there: or `error`, why nothing was."""
+KEY = ("set", "views", "method", "slice")
+
+
+def read_records(path: Path) -> list[Record]:
+    """Return what an earlier run left; nothing, if there was none."""
+    if not path.is_file():
+        return []
+    records: list[Record] = json.loads(path.read_text())
+    return records
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write all, one record a line."""
+    lines = ",\n".join(json.dumps(record) for record in records)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(f"[\n{lines}\n]\n")
+
+
+def joined(earlier: Iterable[Record], later: Iterable[Record]) -> list[Record]:
+    """Return both, where a later run of a slice replaces the earlier one.
+
+    What went wrong in an earlier run of a method is forgotten where a later one has anything of
+    the same method and scan; a slice that went well is not replaced by a failure.
+
+    Example:
+        >>> good = {"set": "A", "views": 60, "method": "tv", "slice": 0, "seconds": 1.0}
+        >>> bad = {"set": "A", "views": 60, "method": "tv", "slice": 0, "error": "no"}
+        >>> joined([bad], [good]) == joined([good], [bad]) == [good]
+        True
+    """
+    kept: dict[tuple[Any, ...], Record] = {}
+    later = list(later)
+    touched = {_place(record)[:-1] for record in later}
+    for record in earlier:
+        if "error" not in record or _place(record)[:-1] not in touched:
+            kept[_place(record)] = record
+    for record in later:
+        place = _place(record)
+        if "error" not in record or "error" in kept.get(place, record):
+            kept[place] = record
+    return list(kept.values())
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    return tuple(record[key] for key in KEY)
