@@ -18,7 +18,9 @@ from .geometry import ParallelBeam as ParallelBeam
 from .noise import estimate_noise_std as estimate_noise_std
 from .noise import estimate_noise_std_between_views as estimate_noise_std_between_views
 from .output.conversion import convert as convert
+from .posterior.ensemble import ensemble as ensemble
 from .posterior.mc_dropout import mc_dropout as mc_dropout
+from .posterior.published import published_mc_dropout as published_mc_dropout
 from .projectors.operator import projector as projector
 from .reconstruction import reconstruct as reconstruct
 from .result import Reconstruction as Reconstruction

@@ -8,5 +8,7 @@ METHOD_NAMES = (
     "sirt",
     "cgls",
     "tv",
+    "published-mc-dropout",
+    "ensemble",
 )
 """Each is a function of `ct` with underscores: "mc-dropout" is `ct.mc_dropout`."""

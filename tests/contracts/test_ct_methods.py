@@ -33,6 +33,20 @@ METHODS = [
         n_samples=3,
         learning_rate=1e-3,
     ),
+    ct.published_mc_dropout(
+        n_frequencies=20, width=16, depth=2, steps=10, n_samples=3, learning_rate=1e-3
+    ),
+    ct.ensemble(network=SMALL, n_members=3, steps=15),
+    ct.ensemble(
+        network=FourierNetwork(n_frequencies=20, width=16, depth=2),
+        n_members=2,
+        perturbed=False,
+        dropout=0.2,
+        samples_per_member=2,
+        steps=10,
+        learning_rate=1e-3,
+        held_out=0,
+    ),
 ]
 IDS = [
     "fbp-hann",
@@ -45,6 +59,9 @@ IDS = [
     "tv-anisotropic",
     "mc-dropout-grid",
     "mc-dropout-fourier",
+    "published-mc-dropout",
+    "ensemble-grid",
+    "ensemble-fourier-dropout",
 ]
 every_method = pytest.mark.parametrize("method", METHODS, ids=IDS)
 

@@ -1,0 +1,269 @@
+"""MC dropout with the settings, the masks and the loss of UncertaINR's public code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bayesnn.checks import check_count, check_positive
+from bayesnn.inference.mc_dropout import sample_moments
+from bayesnn.seeds import seeded_generator
+from ct.classical.total_variation import anisotropic_tv
+from ct.inr.counter_masks import draw_keys
+from ct.inr.pixel_dropout import PixelDropoutImage, PixelDropoutNetwork
+from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.posterior.normalisation import ValueRange, value_range
+from ct.posterior.repeated_step import RepeatedStep
+from ct.problem import Estimate, Problem, Progress, Setting
+
+# places of the random streams under a slice's seed
+_INITIAL, _TRAINING, _SAMPLES = 0, 1, 2
+
+
+def published_mc_dropout(
+    *,
+    n_frequencies: int = 363,
+    frequency_std: float = 40.0,
+    width: int = 280,
+    depth: int = 6,
+    dropout: float = 0.2,
+    steps: int = 15_000,
+    learning_rate: float = 3e-4,
+    tv_weight: float = 0.008,
+    n_samples: int = 50,
+    lowest: float | None = None,
+    highest: float | None = None,
+    held_out: float = 0.0,
+) -> PublishedMCDropout:
+    """Make UncertaINR's MC dropout as its authors ran it: to compare with, not to rely on.
+
+    The image is x = lowest + (highest − lowest) · f_θ, with f_θ a perceptron behind Fourier
+    features that ends in a sigmoid and loses units anew at each pixel
+    (`ct.inr.pixel_dropout.PixelDropoutNetwork`). Each step of Adam, on all rays, lowers
+
+        mean over rays of ½ ((A x − y) / σ)² + c · TV(f_θ) / side
+
+    under fresh masks, with anisotropic total variation of the image within a margin of zeros,
+    and side the pixels along the square around the image at any angle. Samples are images under
+    fresh masks; their mean and standard deviation are the result.
+
+    `ct.mc_dropout` is more accurate and takes seconds. On an H100 a step of 512² pixels takes
+    milliseconds (benchmarks/results/ct_published_gpu.md); on a CPU it takes most of a minute.
+
+    Args:
+        n_frequencies: Fourier frequencies.
+        frequency_std: Ω₀, in radians per half the image's longer side.
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+        dropout: probability that a unit is lost.
+        steps: optimisation steps.
+        learning_rate: Adam's, the same in all steps.
+        tv_weight: c.
+        n_samples: how many samples stand behind mean and standard deviation, at least 2.
+        lowest: the least value that the image can have, in its units; published: 0, of images
+            that are known to lie in [0, 1]. None takes both ends from a filtered
+            back-projection.
+        highest: the largest value.
+        held_out: share of the views that a first fit leaves out, to scale the error bars by
+            them (`ct.posterior.held_out_views`); published: 0.
+
+    Returns:
+        A method for `ct.reconstruct`.
+
+    Raises:
+        ValueError: a setting outside its range, or one end of the range without the other.
+
+    Source:
+        F. Vasconcelos, B. He, N. Singh, Y. W. Teh, UncertaINR, TMLR 2023, arXiv 2202.10847, and
+        its public code.
+
+    Example:
+        >>> published_mc_dropout(lowest=0.0, highest=1.0).settings()["width"]
+        280
+    """
+    return PublishedMCDropout(
+        n_frequencies=n_frequencies,
+        frequency_std=frequency_std,
+        width=width,
+        depth=depth,
+        dropout=dropout,
+        steps=steps,
+        learning_rate=learning_rate,
+        tv_weight=tv_weight,
+        n_samples=n_samples,
+        lowest=lowest,
+        highest=highest,
+        held_out=held_out,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedMCDropout:
+    """The method behind `published_mc_dropout`, which says what the settings mean."""
+
+    n_frequencies: int
+    frequency_std: float
+    width: int
+    depth: int
+    dropout: float
+    steps: int
+    learning_rate: float
+    tv_weight: float
+    n_samples: int
+    lowest: float | None
+    highest: float | None
+    held_out: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dropout < 1:
+            raise ValueError(f"dropout: expected a rate between 0 and 1, got {self.dropout!r}.")
+        _ = self._network  # which checks its sizes
+        check_count(self.steps, "steps")
+        check_count(self.n_samples, "n_samples", minimum=2)
+        check_positive(self.learning_rate, "learning_rate")
+        if not (math.isfinite(self.tv_weight) and self.tv_weight >= 0):
+            raise ValueError(f"tv_weight: expected a number of at least 0, got {self.tv_weight!r}.")
+        if not 0 <= self.held_out <= 0.5:
+            raise ValueError(
+                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
+            )
+        if (self.lowest is None) != (self.highest is None):
+            raise ValueError("lowest, highest: expected both ends of the range, or neither.")
+        if self.lowest is not None and self.highest is not None:
+            check_positive(self.highest - self.lowest, "highest − lowest")
+
+    @property
+    def name(self) -> str:
+        """The command line's spelling."""
+        return "published-mc-dropout"
+
+    def settings(self) -> dict[str, Setting]:
+        """Return every hyper-parameter by name."""
+        return dict(vars(self))
+
+    def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
+        """Reconstruct one slice.
+
+        The same seed gives the same result on the same machine.
+
+        Args:
+            problem: what was measured.
+            seed: seed of the initial parameters, the training masks and the samples.
+            progress: called after every step and sample.
+
+        Returns:
+            Mean, standard deviation and, if the problem asks for them, the samples.
+
+        Raises:
+            ValueError: training diverged.
+        """
+        return solve_with_held_out_scale(
+            self._solve, problem, share=self.held_out, seed=seed, progress=progress
+        )
+
+    def _solve(self, problem: Problem, seed: int, progress: Progress | None) -> Estimate:
+        def report(done: int) -> None:
+            if progress is not None:
+                progress(done, self.steps + self.n_samples)
+
+        values = self._range(problem)
+        network = self._network.build(
+            problem.grid.shape, generator=seeded_generator(seed, _INITIAL)
+        ).to(problem.sinogram)
+        loss = self._train(network, values.normalised(problem), seed, report)
+        moments = sample_moments(
+            (values.to_image(image) for image in self._samples(network, seed, report)),
+            n_samples=self.n_samples,
+            keep_samples=problem.keep_samples,
+        )
+        residual = (problem.projector(moments.mean) - problem.sinogram) / problem.noise_std
+        diagnostics: dict[str, Setting] = {
+            "loss": loss,
+            "chi_squared_per_ray": float(residual[problem.noise_std.isfinite()].square().mean()),
+            "offset": values.offset,
+            "scale": values.scale,
+            "arithmetic": network.arithmetic,
+        }
+        return Estimate(
+            mean=moments.mean, std=moments.std, samples=moments.samples, diagnostics=diagnostics
+        )
+
+    @property
+    def _network(self) -> PixelDropoutNetwork:
+        return PixelDropoutNetwork(
+            n_frequencies=self.n_frequencies,
+            frequency_std=self.frequency_std,
+            width=self.width,
+            depth=self.depth,
+            dropout=self.dropout,
+        )
+
+    def _range(self, problem: Problem) -> ValueRange:
+        if self.lowest is None or self.highest is None:
+            return value_range(problem)
+        return ValueRange(offset=self.lowest, scale=self.highest - self.lowest, level=0.5)
+
+    def _train(
+        self,
+        network: PixelDropoutImage,
+        problem: Problem,
+        seed: int,
+        report: Callable[[int], None],
+    ) -> float:
+        keys = torch.stack([
+            draw_keys(self.depth, generator=seeded_generator(seed, _TRAINING, step))
+            for step in range(self.steps)
+        ]).to(problem.sinogram.device)
+        weight = self.tv_weight / padded_side(problem.grid.shape)
+
+        def loss(keys: Tensor) -> Tensor:
+            image = network(keys)
+            residual = (problem.projector(image) - problem.sinogram) / problem.noise_std
+            margin = torch.nn.functional.pad(image, (1, 1, 1, 1))
+            return residual.square().mean() / 2 + weight * anisotropic_tv(margin)
+
+        descent = RepeatedStep(
+            loss, list(network.parameters()), learning_rate=self.learning_rate, draws=keys[0]
+        )
+        begin = descent.load(problem.checkpoint.load())
+        for step in range(begin, self.steps):
+            descent(keys[step])
+            report(step + 1)
+            if problem.checkpoint.due():
+                problem.checkpoint.save(descent.state())
+        final = float(descent.loss)
+        if begin < self.steps and not math.isfinite(final):
+            raise ValueError(
+                "published-mc-dropout: training diverged (the loss is no number any more); lower "
+                "learning_rate, or check noise_std."
+            )
+        return final
+
+    def _samples(
+        self, network: PixelDropoutImage, seed: int, report: Callable[[int], None]
+    ) -> Iterator[Float[Tensor, "rows columns"]]:
+        device = network.weights[0].device
+        for index in range(self.n_samples):
+            keys = draw_keys(self.depth, generator=seeded_generator(seed, _SAMPLES, index))
+            with torch.no_grad():
+                image: Tensor = network(keys.to(device))
+            report(self.steps + index + 1)
+            yield image
+
+
+def padded_side(shape: tuple[int, int]) -> int:
+    """Return the side of the square that holds the image turned by any angle, in pixels.
+
+    The published code pads images to it, equally on all sides, and divides by it.
+
+    Example:
+        >>> padded_side((512, 512))
+        726
+    """
+    side = max(shape)
+    return side + 2 * (int((math.sqrt(2) * side - side) / 2) + 1)
