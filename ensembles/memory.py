@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that operations make while it is on and that live at once.
 
     It sees what runs below torch.func's transforms, so batched and dual tensors count in full.
-    What existed before, and scratch space inside an operation, is left out.
+    What existed before, sparse tensors, and scratch space inside an operation are left out.
 
     Attributes:
         peak: the most bytes that lived at one time.
@@ -48,19 +49,20 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _see(self, value: Tensor, *, own: bool) -> None:
+        if value.layout is not torch.strided:  # it has no storage of its own
+            return
         storage = value.untyped_storage()
         key = storage._cdata  # views share it
         if key in self._alive:
             return
         size = storage.nbytes() if own else 0
-
-        def freed(_: object) -> None:
-            self._now -= size
-            self._alive.pop(key, None)
-
-        self._alive[key] = weakref.ref(storage, freed)
+        self._alive[key] = weakref.ref(storage, partial(self._freed, key, size))
         self._now += size
         self.peak = max(self.peak, self._now)
+
+    def _freed(self, key: int, size: int, _: object) -> None:
+        self._now -= size
+        self._alive.pop(key, None)
 
 
 def peak_memory(function: Callable[[], object]) -> int:

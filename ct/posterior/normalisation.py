@@ -27,8 +27,10 @@ class ValueRange:
     scale: float
     level: float
 
-    def to_image(self, u: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-        """Return x."""
+    def to_image(
+        self, u: Float[Tensor, "*batch rows columns"]
+    ) -> Float[Tensor, "*batch rows columns"]:
+        """Return x, of any number of u."""
         return self.offset + self.scale * u
 
     def normalised(self, problem: Problem) -> Problem:

@@ -40,41 +40,65 @@ def member(params: Params, index: int) -> Params:
 
 
 def render_members(
-    network: CoordinateImage, params: Params
+    network: CoordinateImage, params: Params, held: Params | None = None
 ) -> Float[Tensor, "members rows columns"]:
     """Return the images of all members, side by side by `torch.func.vmap`.
 
     Args:
         network: what all members are; its own parameters are not used.
         params: θ of each member, stacked.
+        held: buffers in which members differ, stacked (`differing_buffers`).
 
     Returns:
         f_θ at all pixels.
     """
 
-    def one(own: Params, _: object) -> Tensor:
-        image: Tensor = functional_call(network, own, ())
+    def one(own: Params, fixed: dict[str, Params]) -> Tensor:
+        image: Tensor = functional_call(network, own | fixed.get("held", {}), ())
         return image
 
+    fixed = {"held": held} if held else {}
     if len(next(iter(params.values()))) == 1:  # alone, it is spared what vmap costs
-        return one(member(params, 0), None)[None]
-    return over_members(one, params, {}, network=network)
+        return one(member(params, 0), {k: member(v, 0) for k, v in fixed.items()})[None]
+    return over_members(one, params, fixed, network=network)
 
 
-def plain_rendering(network: CoordinateImage) -> Render:
+def differing_buffers(networks: Sequence[CoordinateImage]) -> Params:
+    """Return those buffers of some networks, stacked, that are not the same in all of them.
+
+    Args:
+        networks: of one kind, such as Fourier networks with frequencies of their own.
+
+    Returns:
+        The buffers, by name.
+    """
+    each = [dict(network.named_buffers()) for network in networks]
+    return {
+        name: torch.stack([one[name] for one in each])
+        for name, value in each[0].items()
+        if not all(torch.equal(value, one[name]) for one in each[1:])
+    }
+
+
+def plain_rendering(network: CoordinateImage, held: Params | None = None) -> Render:
     """Return the members' images as they are, whatever the step.
 
     Args:
         network: what all members are.
+        held: buffers in which members differ, stacked.
 
     Returns:
         What `train_members` takes.
     """
-    return lambda params, _: render_members(network, params)
+    return lambda params, _: render_members(network, params, held)
 
 
 def dropout_rendering(
-    network: CoordinateImage, dropout: UnitDropout, *, seeds: Sequence[int]
+    network: CoordinateImage,
+    dropout: UnitDropout,
+    *,
+    seeds: Sequence[int],
+    held: Params | None = None,
 ) -> Render:
     """Return the members' images under masks that are new at each step.
 
@@ -85,6 +109,7 @@ def dropout_rendering(
         network: what all members are.
         dropout: the distribution of the masks.
         seeds: one for each member.
+        held: buffers in which members differ, stacked.
 
     Returns:
         What `train_members` takes.
@@ -97,6 +122,6 @@ def dropout_rendering(
             for index, seed in enumerate(seeds)
         ]).items():
             drawn[name] = params[name] * masks
-        return render_members(network, drawn)
+        return render_members(network, drawn, held)
 
     return render

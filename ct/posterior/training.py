@@ -118,6 +118,7 @@ def train_members(
     descent: Descent,
     *,
     render: Render | None = None,
+    clean: Render | None = None,
     report: Callable[[int], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
@@ -137,15 +138,16 @@ def train_members(
         descent: how they are trained.
         render: from θ and the step to the images that are compared with the measurements, such as
             `dropout_rendering`; None for the images themselves.
+        clean: from θ to the images themselves; None for those of `network`.
         report: called with the number of steps done after each.
         checkpoint: where the state is left; training goes on from what stands there.
 
     Returns:
         The members; those that diverged too.
     """
-    render = render or plain_rendering(network)
+    clean = clean or plain_rendering(network)
+    render = render or clean
     checkpoint = checkpoint or Forgetful()
-    clean = plain_rendering(network)
     params = {name: value.detach().clone().requires_grad_() for name, value in start.items()}
     optimiser = torch.optim.Adam(
         [

@@ -36,14 +36,14 @@ METHODS = [
     ct.published_mc_dropout(
         n_frequencies=20, width=16, depth=2, steps=10, n_samples=3, learning_rate=1e-3
     ),
-    ct.ensemble(network=SMALL, n_members=3, steps=15),
+    ct.ensemble(network=SMALL, n_members=2, steps=8),
     ct.ensemble(
         network=FourierNetwork(n_frequencies=20, width=16, depth=2),
         n_members=2,
         perturbed=False,
         dropout=0.2,
         samples_per_member=2,
-        steps=10,
+        steps=5,
         learning_rate=1e-3,
         held_out=0,
     ),
