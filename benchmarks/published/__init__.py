@@ -1,0 +1,1 @@
+"""Parts of ct_published.py."""
