@@ -67,7 +67,7 @@ def solve_chunk(
     sinograms = torch.from_numpy(np.stack([one.values for one in measured]))
     solved = solver.solve(
         remove_stripes(sinograms) if without_stripes else sinograms,
-        [_noise(noise_std, one) for one in measured],
+        [noise_of(noise_std, one) for one in measured],
         first_slice=numbers[0],
         checkpoint=checkpoint,
         progress=progress,
@@ -106,8 +106,17 @@ def images_in_hounsfield(images: Images, mu_water: float) -> Images:
     }
 
 
-def _noise(given: float | None, measured: Measured) -> Tensor | None:
-    """Return what is known of the noise; rays without a measurement stay without."""
+def noise_of(given: float | None, measured: Measured) -> Tensor | None:
+    """Return what is known of the noise of a slice's rays.
+
+    Args:
+        given: what the user said of every ray; None for nothing.
+        measured: what the scan says of them.
+
+    Returns:
+        One number or one a ray, infinite for rays that were not measured; None where it must be
+        estimated.
+    """
     known = None if measured.noise_std is None else torch.from_numpy(measured.noise_std).double()
     if given is None:
         return known

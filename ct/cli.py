@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,9 +50,11 @@ def run(arguments: Sequence[str]) -> int:
     """
     command = typer.main.get_command(app)
     try:
-        code = command.main(
-            list(arguments) or ["--help"], prog_name="bayesnn-ct", standalone_mode=False
-        )
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = command.main(
+                list(arguments) or ["--help"], prog_name="bayesnn-ct", standalone_mode=False
+            )
     except _UsageError as error:
         message = one_line(error.format_message()).rstrip(".")
         hint = "" if error.ctx is None else f"; try '{error.ctx.command_path} --help'"
@@ -64,3 +67,7 @@ def run(arguments: Sequence[str]) -> int:
         note("interrupted.")
         return INTERRUPTED
     return code if isinstance(code, int) else DONE
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    note(f"warning: {message}")

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ct.result import Reconstruction
 
 _FORMATS = (".png", ".pdf", ".svg", ".jpg")
 _COLUMNS = 3
+_LEVEL = 0.95
+_RESIDUAL_LIMIT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class Panel:
         extent: left, right, bottom, top in the axes' units.
         axes: what the horizontal and the vertical axis are; empty for an image, whose scale a
             bar shows.
-        extend: where values lie beyond the limits: "neither" or "max".
+        extend: where values lie beyond the limits: "neither", "max" or "both".
     """
 
     title: str
@@ -93,38 +96,55 @@ def reconstruction_panels(
     ]
 
 
-def plain_panels(
+def slice_panels(
     *,
+    one: Reconstruction,
     sinogram: Float32[np.ndarray, "views detectors"],
-    mean: Float32[np.ndarray, "rows columns"],
-    std: Float32[np.ndarray, "rows columns"] | None,
-    grid: ImageGrid,
-    scan: Scan,
-    units: str,
+    residual: Float32[np.ndarray, "views detectors"],
     sinogram_units: str,
     title: str,
 ) -> list[Panel]:
-    """Return sinogram, image and, where there is one, standard deviation: no truth is known.
+    """Return sinogram, image and unexplained rest, and how sure the image is: no truth is known.
 
     Args:
+        one: the reconstruction of one slice.
         sinogram: the measured line integrals.
-        mean: the reconstruction.
-        std: its uncertainty.
-        grid: where the pixels are.
-        scan: where the rays are.
-        units: the image's units.
+        residual: what the image leaves unexplained of them, in units of the noise.
         sinogram_units: the sinogram's units; "" where it has none.
         title: title of the image.
 
     Returns:
-        Two or three panels.
+        Three panels, and two more where there is a standard deviation.
     """
+    units = one.metadata["units"]
+    measured = _sinogram_panel(sinogram, one.scan, sinogram_units)
     panels = [
-        _sinogram_panel(sinogram, scan, sinogram_units),
-        _image_panel(title, mean, grid, units),
+        measured,
+        _image_panel(title, one.mean.numpy(), one.grid, units),
+        replace(
+            measured,
+            title="unexplained: (y − A mean) / σ",
+            values=residual,
+            limits=(-_RESIDUAL_LIMIT, _RESIDUAL_LIMIT),
+            colours="coolwarm",
+            label="noise standard deviations",
+            extend="both",
+        ),
     ]
-    if std is not None:
-        panels.append(_spread_panel(std, grid, units, float(np.quantile(std, 0.995))))
+    if one.std is not None:
+        std = one.std.numpy()
+        lower, upper = one.interval(_LEVEL)
+        spread = _spread_panel(std, one.grid, units, float(np.quantile(std, 0.995)))
+        width = (upper - lower).numpy()
+        panels += [
+            spread,
+            replace(
+                spread,
+                title=f"width of the {100 * _LEVEL:g} % intervals",
+                values=width,
+                limits=(0.0, float(np.quantile(width, 0.995))),
+            ),
+        ]
     return panels
 
 

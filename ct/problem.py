@@ -33,6 +33,8 @@ class Problem:
         scan: where the rays are.
         keep_samples: whether the estimate shall hold its samples, where the method has any.
         checkpoint: where long work may leave its state.
+        memory_budget: bytes that what is in work at once may take; None for a default that the
+            device decides.
     """
 
     sinogram: Float[Tensor, "views detectors"]
@@ -42,6 +44,7 @@ class Problem:
     scan: Scan
     keep_samples: bool = False
     checkpoint: Checkpoint = field(default_factory=Forgetful)
+    memory_budget: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,7 @@ class StackMethod(Method, Protocol):
     ) -> list[Estimate]:
         """Reconstruct slices that share projector, grid, scan, device and dtype.
 
-        How many come at once is bounded by `ct.slices.MEMORY_BUDGET`.
+        How many come at once is bounded by the problems' `memory_budget`.
         """
 
 

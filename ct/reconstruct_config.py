@@ -29,7 +29,12 @@ class ReconstructConfig:
         remove_stripes: take stripes out of each sinogram first (`ct.remove_stripes`).
         mu_water: attenuation of water in 1/mm, to give the image in Hounsfield units; None leaves
             it in the scan's units.
+        samples: whether the result holds the joint samples; None keeps them where all slices'
+            samples take no more than `ct.reconstruction.SAMPLE_BUDGET`.
+        memory_budget: bytes that the slices, members or samples in work at once may take; None for
+            256 MiB on a CPU and what the method takes of a GPU.
         figure: a picture of the middle slice to draw; None for none.
+        figures: a folder for a picture of every slice; None for none.
         scan: what the user says of the file.
     """
 
@@ -44,5 +49,8 @@ class ReconstructConfig:
     noise_std: float | None = None
     remove_stripes: bool = False
     mu_water: float | None = None
+    samples: bool | None = None
+    memory_budget: int | None = None
     figure: Path | None = None
+    figures: Path | None = None
     scan: ScanOptions = field(default_factory=ScanOptions)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bayesnn.checks import as_finite_tensor, check_count
 from bayesnn.versions import installed_versions
+from ct.diagnosis.noise_level import check_noise_level
 from ct.geometry import ImageGrid, Scan
 from ct.posterior.mc_dropout import mc_dropout
 from ct.problem import Method, Progress
@@ -39,6 +40,7 @@ def reconstruct(
     progress: Progress | None = None,
     first_slice: int = 0,
     keep_samples: bool | None = None,
+    memory_budget: int | None = None,
     units: str = "",
 ) -> Reconstruction:
     """Reconstruct images, with the uncertainty that the method gives.
@@ -63,6 +65,8 @@ def reconstruct(
         first_slice: number of the first slice, where the sinogram is part of a longer one.
         keep_samples: whether the result holds the joint samples, which `region` needs; None keeps
             them where all slices' samples take no more than 256 MiB.
+        memory_budget: bytes that the slices, members or samples in work at once may take; None for
+            256 MiB on a CPU and what the method takes of a GPU.
         units: the image's units, for the result's metadata.
 
     Returns:
@@ -70,7 +74,8 @@ def reconstruct(
 
     Raises:
         ValueError: a sinogram with NaN or of another shape than the scan, a noise that is not
-            positive or cannot be estimated, a device that is not here.
+            positive, ten times the largest line integral, or cannot be estimated, a device that is
+            not here. A noise that the sinogram contradicts is a finding in the diagnostics.
 
     Example:
         >>> import numpy as np
@@ -85,6 +90,8 @@ def reconstruct(
     where = values.device if device is None else _checked_device(device)
     check_count(seed, "seed", minimum=0)
     check_count(first_slice, "first_slice", minimum=0)
+    if memory_budget is not None:
+        check_count(memory_budget, "memory_budget")
     method = mc_dropout() if method is None else method
     stack = values if values.ndim == 3 else values[None]
     if keep_samples is None:
@@ -99,6 +106,8 @@ def reconstruct(
         seed=seed,
         keep_samples=keep_samples,
         slices=range(first_slice, first_slice + len(stack)),
+        noise_given=noise is not None,
+        memory_budget=memory_budget,
     )
     per_slice = noise if noise is not None and noise.ndim == 3 else [noise] * len(stack)
     solved = solver.solve(stack, list(per_slice), first_slice=first_slice, progress=progress)
@@ -158,7 +167,9 @@ def _checked_noise(
             "noise_std: expected rays that were measured in every slice, got a slice where it is "
             "infinite for all of them; leave that slice out."
         )
-    return torch.where(missing, math.inf, noise)
+    noise = torch.where(missing, math.inf, noise)
+    check_noise_level(values, noise)
+    return noise
 
 
 def _without_missing(

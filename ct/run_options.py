@@ -1,10 +1,12 @@
-"""What a user says of a run, turned into what it means: the device, and which slices."""
+"""What a user says of a run, turned into what it means: device, slices, memory."""
 
 from __future__ import annotations
 
 import re
 
 import torch
+
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 def choose_device(name: str) -> torch.device:
@@ -65,3 +67,26 @@ def parse_slices(text: str | None, n_slices: int) -> list[int]:
             f"--slices: expected a:b with 0 ≤ a < b ≤ {n_slices} (the file's slices), got {text!r}."
         )
     return list(range(start, stop))
+
+
+def parse_bytes(text: str) -> int:
+    """Return the bytes that "2GB", "512 MiB" or "1000000" name.
+
+    Args:
+        text: a number above 0 and B, kB, MB, GB, KiB, MiB or GiB, the B optional.
+
+    Returns:
+        How many bytes.
+
+    Raises:
+        ValueError: another form.
+
+    Example:
+        >>> parse_bytes("1.5GB"), parse_bytes("2MiB")
+        (1500000000, 2097152)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*(|k|M|G|Ki|Mi|Gi)B?", text.strip())
+    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if size < 1:
+        raise ValueError(f"--memory-budget: expected a size such as 2GB or 512MiB, got {text!r}.")
+    return size

@@ -44,6 +44,8 @@ class ReconstructSummary:
         missing_rays: how many rays were not measured and got a value from their neighbours.
         examined: in how many slices such contradictions were looked for.
         findings: what contradicts the scan's description, and in how many of these slices.
+        calibration: how the spread was corrected, in words; "" for methods without one.
+        warnings: what a user must know before the result is used.
     """
 
     output: str
@@ -58,6 +60,8 @@ class ReconstructSummary:
     missing_rays: int
     examined: int
     findings: dict[str, int]
+    calibration: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def summarise_noise(records: Sequence[Metadata]) -> NoiseSummary:
@@ -89,3 +93,41 @@ def count_findings(records: Sequence[Metadata]) -> dict[str, int]:
             counts[finding["name"]] += 1
             texts.setdefault(finding["name"], finding["text"])
     return {texts[name]: count for name, count in counts.most_common()}
+
+
+def summarise_calibration(records: Sequence[Metadata]) -> str:
+    """Return how the spread was corrected, with the range of the factors over the slices.
+
+    Args:
+        records: what is to be said of each slice; its diagnostics may hold "std_scale".
+    """
+    commonest, _ = Counter(one["calibration"] for one in records).most_common(1)[0]
+    scales = [
+        one["diagnostics"]["std_scale"] for one in records if "std_scale" in one["diagnostics"]
+    ]
+    if not scales:
+        return str(commonest)
+    least, most = (f"{scale:.3g}" for scale in (min(scales), max(scales)))
+    return f"{commonest}: spread times {least if least == most else f'{least} to {most}'}"
+
+
+def warnings_of(records: Sequence[Metadata]) -> tuple[str, ...]:
+    """Return what a user must know before the result is used: a noise that cannot be, lost members.
+
+    Args:
+        records: what is to be said of each slice; its diagnostics may hold `findings` and
+            "excluded_members", the numbers of members or chains that diverged.
+    """
+    noise = [
+        finding["text"]
+        for one in records
+        for finding in one["diagnostics"].get("findings", ())
+        if finding["name"] == "noise"
+    ]
+    lost = [
+        f"slice {one['slice']}: members {one['diagnostics']['excluded_members']} diverged and are "
+        "left out"
+        for one in records
+        if one["diagnostics"].get("excluded_members")
+    ]
+    return (*noise[:1], *lost)

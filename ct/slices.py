@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -13,13 +13,15 @@ from torch import Tensor
 from bayesnn.seeds import seeded_generator
 from ct.checkpoint import Checkpoint, Forgetful
 from ct.diagnosis.check import Mismatch, mismatch
+from ct.diagnosis.noise_level import noise_finding
 from ct.geometry import ImageGrid, Scan
 from ct.noise import estimate_noise_std
 from ct.problem import Estimate, FrugalMethod, Method, Problem, Progress, StackMethod
 from ct.projectors.operator import Projector
 
 MEMORY_BUDGET = 256 * 2**20
-"""Bytes that the slices in work may take together, where a method takes several at once."""
+"""Bytes that the slices in work may take together, where a method takes several at once and the
+user did not say."""
 
 MOST_EXAMINED = 32
 """Slices of a scan in which contradictions to its description are looked for, evenly spread."""
@@ -41,6 +43,8 @@ class SliceSolver:
         seed: seed of everything random; slice i draws from the stream (seed, i).
         keep_samples: whether the estimates shall hold their samples.
         slices: numbers of all slices of the work; what is examined follows from them.
+        noise_given: whether the user said how noisy the rays are, so that it may be wrong.
+        memory_budget: bytes that the slices in work may take together; None for `MEMORY_BUDGET`.
     """
 
     method: Method
@@ -51,12 +55,14 @@ class SliceSolver:
     seed: int
     keep_samples: bool
     slices: range
+    noise_given: bool = False
+    memory_budget: int | None = None
 
     def chunk_length(self, dtype: torch.dtype) -> int:
         """Return how many slices are reconstructed at once, at least one.
 
-        For methods that take one slice after the other it is 1, for others what fits into
-        `MEMORY_BUDGET`. It does not depend on the number of slices.
+        For methods that take one slice after the other it is 1, for others what fits into the
+        memory budget. It does not depend on the number of slices.
         """
         if not isinstance(self.method, StackMethod):
             return 1
@@ -64,7 +70,8 @@ class SliceSolver:
         copies = method.working_copies if isinstance(method, FrugalMethod) else _WORKING_COPIES
         rows, columns = self.grid.shape
         n_values = rows * columns + self.scan.n_views * self.scan.n_detectors
-        return max(1, MEMORY_BUDGET // (copies * n_values * dtype.itemsize))
+        budget = MEMORY_BUDGET if self.memory_budget is None else self.memory_budget
+        return max(1, budget // (copies * n_values * dtype.itemsize))
 
     def solve(
         self,
@@ -136,6 +143,7 @@ class SliceSolver:
             scan=self.scan,
             keep_samples=self.keep_samples,
             checkpoint=checkpoint,
+            memory_budget=self.memory_budget,
         )
 
     def _estimates(
@@ -152,7 +160,11 @@ class SliceSolver:
         if (index - self.slices.start) % step:
             return None
         predicted = self.projector(estimate.mean)
-        return mismatch(problem.sinogram, predicted, problem.noise_std, self.scan, self.grid)
+        found = mismatch(problem.sinogram, predicted, problem.noise_std, self.scan, self.grid)
+        if not self.noise_given:
+            return found
+        noise = noise_finding(problem.sinogram, problem.noise_std)
+        return found if noise is None else replace(found, findings=(noise, *found.findings))
 
 
 @dataclass(frozen=True, kw_only=True)

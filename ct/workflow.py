@@ -12,10 +12,9 @@ import torch
 from bayesnn.checks import check_count, check_positive
 from ct.chunk import images_in_hounsfield, solve_chunk
 from ct.data.digest import content_digest
-from ct.data.result_file import open_reconstruction
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.simulation import check_output, versions
-from ct.figure import check_figure, plain_panels, save_figure
+from ct.diagnosis.noise_level import check_noise_level
 from ct.geometry import ImageGrid
 from ct.geometry_json import geometry_to_json
 from ct.method_choice import choose_method
@@ -27,7 +26,14 @@ from ct.reconstruct_config import ReconstructConfig
 from ct.reconstruction import SAMPLE_BUDGET
 from ct.result_metadata import Metadata, run_metadata
 from ct.run_options import choose_device, parse_slices
-from ct.run_summary import ReconstructSummary, count_findings, summarise_noise
+from ct.run_summary import (
+    ReconstructSummary,
+    count_findings,
+    summarise_calibration,
+    summarise_noise,
+    warnings_of,
+)
+from ct.slice_figure import SlicePictures
 from ct.slices import SliceSolver
 
 Progress: TypeAlias = Callable[[float, float], None]
@@ -44,8 +50,8 @@ def reconstruct_file(
     """Reconstruct a sinogram file, chunk of slices by chunk, into a result file.
 
     Input, settings, output and the room on its disk are checked before work starts. A chunk is one
-    slice, or as many as the method takes at once within `ct.slices.MEMORY_BUDGET`; memory does not
-    grow with the number of slices. Every finished chunk is kept beside the output, and the state of
+    slice, or as many as the method takes at once within the memory budget; memory does not grow
+    with the number of slices. Every finished chunk is kept beside the output, and the state of
     the one in work about every 20 seconds where its method saves it (`Problem.checkpoint`), so
     that an interruption of any kind loses little; the result appears when it is whole. A run that
     is resumed gives the same numbers, bit for bit.
@@ -69,13 +75,15 @@ def reconstruct_file(
     check_count(config.seed, "--seed", minimum=0)
     if config.noise_std is not None:
         check_positive(config.noise_std, "--noise-std")
-    if config.figure is not None:
-        check_figure(config.figure)
     source = open_scan(config.sinogram, config.scan)
     grid, scan = source.image_geometry()
     indices = parse_slices(config.slices, source.file.shape[0])
+    pictures = SlicePictures(config=config, numbers=indices)
+    pictures.check()
     units = _units(config, source)
-    source.read(indices[0])  # counts without --i0 are refused here
+    first = source.read(indices[0])  # counts without --i0 are refused here
+    if config.noise_std is not None:
+        check_noise_level(torch.from_numpy(first.values), config.noise_std, "--noise-std")
     solver = SliceSolver(
         method=method,
         projector=projector(grid, scan),
@@ -83,8 +91,10 @@ def reconstruct_file(
         scan=scan,
         device=device,
         seed=config.seed,
-        keep_samples=_keeps_samples(method, len(indices), grid),
+        keep_samples=_keeps_samples(config, method, len(indices), grid),
         slices=range(indices[0], indices[-1] + 1),
+        noise_given=config.noise_std is not None,
+        memory_budget=config.memory_budget,
     )
     length = solver.chunk_length(torch.float32)
     with open_partial(
@@ -123,8 +133,9 @@ def reconstruct_file(
                 f"{config.output}: cannot be written ({error.strerror or error}); "
                 f"{_kept(partial, indices)}"
             ) from error
-    if config.figure is not None:
-        _draw_middle(config.figure, config.output, source, indices)
+        except (MemoryError, RuntimeError) as error:
+            raise _out_of_memory(error, device, partial, indices) from error
+    pictures.draw(source, solver.projector)
     return ReconstructSummary(
         output=str(config.output),
         method=method.name,
@@ -138,25 +149,9 @@ def reconstruct_file(
         missing_rays=sum(one["missing"] for one in records),
         examined=sum("findings" in one["diagnostics"] for one in records),
         findings=count_findings(records),
+        calibration="" if method.n_samples is None else summarise_calibration(records),
+        warnings=warnings_of(records),
     )
-
-
-def _draw_middle(path: Path, output: Path, source: ScanInput, indices: list[int]) -> None:
-    """Draw the middle slice of what was reconstructed."""
-    place = len(indices) // 2
-    with open_reconstruction(output) as stored:
-        one = stored.read(place, samples=False)
-    panels = plain_panels(
-        sinogram=source.read(indices[place]).values,
-        mean=one.mean.numpy(),
-        std=None if one.std is None else one.std.numpy(),
-        grid=one.grid,
-        scan=one.scan,
-        units=one.metadata["units"],
-        sinogram_units=source.file.units,
-        title=f"slice {indices[place]}: {one.metadata['method']}",
-    )
-    save_figure(path, panels)
 
 
 def _units(config: ReconstructConfig, source: ScanInput) -> str:
@@ -172,7 +167,13 @@ def _units(config: ReconstructConfig, source: ScanInput) -> str:
     return "HU"
 
 
-def _keeps_samples(method: Method, n_slices: int, grid: ImageGrid) -> bool:
+def _keeps_samples(
+    config: ReconstructConfig, method: Method, n_slices: int, grid: ImageGrid
+) -> bool:
+    if config.samples is not None:
+        if config.samples and method.n_samples is None:
+            raise ValueError(f"--samples: {method.name} has no samples; choose another --method.")
+        return config.samples
     # as `reconstruct` decides for a whole stack
     n_values = (method.n_samples or 0) * n_slices * grid.shape[0] * grid.shape[1]
     return 4 * n_values <= SAMPLE_BUDGET
@@ -185,6 +186,20 @@ def _shapes(solver: SliceSolver, n_slices: int) -> dict[str, tuple[int, ...]]:
         if solver.keep_samples:
             shapes["samples"] = (n_slices, solver.method.n_samples, *solver.grid.shape)
     return shapes
+
+
+def _out_of_memory(
+    error: Exception, device: torch.device, partial: PartialResult, indices: list[int]
+) -> Exception:
+    """Return what to say of memory that ran out; other errors stay what they are."""
+    # torch says the CPU's in a plain RuntimeError
+    if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)):
+        return error
+    less = "" if device.type == "cpu" else ", --device cpu"
+    return ValueError(
+        f"{device}: out of memory; say --memory-budget with less than 256MiB, choose a smaller "
+        f"--image-size or fewer samples in --config{less}. {_kept(partial, indices)}"
+    )
 
 
 def _kept(partial: PartialResult, indices: list[int]) -> str:
@@ -231,6 +246,8 @@ def _work(
         "noise_std": config.noise_std,
         "remove_stripes": config.remove_stripes,
         "mu_water": config.mu_water,
+        "samples": solver.keep_samples,
+        "memory_budget": config.memory_budget,
         "seed": config.seed,
         "slices": [indices[0], indices[-1] + 1],
         "device": solver.device.type,

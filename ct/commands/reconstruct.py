@@ -14,8 +14,23 @@ from ct.commands.output import note, print_json, progress_bar
 from ct.method_names import METHOD_NAMES
 from ct.reconstruct_config import ReconstructConfig
 
-_PLAIN = {"method": str, "device": str, "seed": int, "slices": str, "noise_std": float}
-_OWN = {**_PLAIN, "figure": str, "remove_stripes": bool, "hu": bool, "mu_water": float}
+_PLAIN = {
+    "method": str,
+    "device": str,
+    "seed": int,
+    "slices": str,
+    "noise_std": float,
+    "samples": bool,
+}
+_OWN = {
+    **_PLAIN,
+    "figure": str,
+    "figures": str,
+    "memory_budget": str,
+    "remove_stripes": bool,
+    "hu": bool,
+    "mu_water": float,
+}
 _IN_CONFIG_FILES = {**_OWN, **options.SCAN_OPTIONS, "settings": dict}
 
 
@@ -63,9 +78,28 @@ def reconstruct(
         float | None,
         typer.Option(help="Attenuation of water in 1/mm, as this scan measures it, for --hu."),
     ] = None,
+    samples: Annotated[
+        bool | None,
+        typer.Option(
+            "--samples/--no-samples",
+            help="Keep the joint samples, which 'region' needs (default: up to 256 MiB).",
+            show_default=False,
+        ),
+    ] = None,
+    memory_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory for what is in work at once, such as 2GB (default 256MiB on a CPU).",
+        ),
+    ] = None,
     figure: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Draw the middle slice, with its error bars."),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw every slice, into a folder."),
     ] = None,
     config: Annotated[
         Path | None,
@@ -84,7 +118,10 @@ def reconstruct(
         "seed": seed,
         "slices": slices,
         "noise_std": noise_std,
+        "samples": samples,
+        "memory_budget": memory_budget,
         "figure": figure,
+        "figures": figures,
         "remove_stripes": remove_stripes,
         "hu": hu,
         "mu_water": mu_water,
@@ -101,6 +138,8 @@ def reconstruct(
         **{name: given[name] for name in _PLAIN if name in given},
         remove_stripes=bool(given.get("remove_stripes")),
         figure=Path(given["figure"]) if "figure" in given else None,
+        figures=Path(given["figures"]) if "figures" in given else None,
+        memory_budget=_memory_budget(given),
         mu_water=_mu_water(given),
     )
     from ct.workflow import reconstruct_file
@@ -111,6 +150,8 @@ def reconstruct(
     except KeyboardInterrupt as error:
         note(str(error) or "interrupted: nothing had been finished.")
         raise typer.Exit(130) from None
+    for warning in summary.warnings:
+        note(f"warning: {warning}")
     if json:
         print_json(dataclasses.asdict(summary))
         return
@@ -120,6 +161,14 @@ def reconstruct(
         typer.echo(line)
     if work.figure is not None:
         typer.echo(f"picture       {work.figure}")
+    if work.figures is not None:
+        typer.echo(f"pictures      {work.figures}")
+
+
+def _memory_budget(given: dict[str, Any]) -> int | None:
+    from ct.run_options import parse_bytes
+
+    return parse_bytes(given["memory_budget"]) if "memory_budget" in given else None
 
 
 def _mu_water(given: dict[str, Any]) -> float | None:

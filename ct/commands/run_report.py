@@ -22,12 +22,16 @@ def report_lines(summary: ReconstructSummary) -> list[str]:
         "seconds": _joined(f"{summary.seconds:.1f}", speed),
         "noise": _noise(summary),
     }
+    if summary.calibration:
+        facts["calibration"] = summary.calibration
     if summary.raised_counts:
         facts["raised counts"] = f"{summary.raised_counts} of zero, to have a logarithm"
     if summary.missing_rays:
         facts["missing rays"] = f"{summary.missing_rays}, with values from their neighbours"
     lines = [f"wrote {summary.output}", *(f"{key:<13} {text}" for key, text in facts.items())]
     for text, count in summary.findings.items():
+        if text in summary.warnings:
+            continue  # they are said on stderr
         where = "" if n_slices == 1 else f" (in {count} of {summary.examined} slices examined)"
         lines.append(f"{'noticed':<13} {text}{where}")
     return lines

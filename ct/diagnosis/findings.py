@@ -10,9 +10,10 @@ class Finding:
     """Something in the measurements that contradicts their description.
 
     Attributes:
-        name: "centre of rotation", "rings", "beam hardening" or "truncation".
+        name: "centre of rotation", "rings", "beam hardening", "truncation" or "noise".
         text: what was noticed, how much of it, and what to do.
-        size: how much: bins; stripes; β of y = p − βp²; share of the views.
+        size: how much: bins; stripes; β of y = p − βp²; share of the views; estimated over given
+            noise.
     """
 
     name: str

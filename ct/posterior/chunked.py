@@ -78,18 +78,22 @@ def in_chunks(work: Callable[[range], T], *, n: int, at_once: int, what: str) ->
     return Chunks(results, size)
 
 
-def memory_budget(device: torch.device) -> int:
+def memory_budget(device: torch.device, given: int | None = None) -> int:
     """Return the bytes that what is in work at once may take.
 
-    It is `ct.slices.MEMORY_BUDGET` on a CPU, and a quarter of its memory on a GPU, whatever of
-    it is free: sums of other chunks round otherwise, and the same run shall give the same numbers.
+    Where nobody said, it is `ct.slices.MEMORY_BUDGET` on a CPU, and a quarter of its memory on a
+    GPU, whatever of it is free: sums of other chunks round otherwise, and the same run shall give
+    the same numbers.
 
     Args:
         device: where the work is done.
+        given: what the user said, as in `Problem.memory_budget`; None for nothing.
 
     Returns:
         The bytes.
     """
+    if given is not None:
+        return given
     if device.type != "cuda":
         return slices.MEMORY_BUDGET
     return int(torch.cuda.get_device_properties(device).total_memory) // _DEVICE_SHARE

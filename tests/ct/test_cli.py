@@ -83,6 +83,8 @@ def test_simulate_reconstruct_evaluate(folder: Path, capsys: pytest.CaptureFixtu
                 "missing_rays",
                 "examined",
                 "findings",
+                "calibration",
+                "warnings",
             },
         ),
     ],
@@ -158,6 +160,21 @@ def test_reconstruct_ends_with_what_it_did(
     assert picture[..., :3].std() > 20
 
 
+def test_what_must_be_known_goes_to_stderr_and_the_object_stays_one(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.json").write_text('{"figures": "%s", "memory-budget": "1MB"}' % (tmp_path / "p"))
+    files = ["reconstruct", f"{folder}/sino.h5", "-o", f"{tmp_path}/b.h5", "--method", "fbp"]
+    more = ["--no-samples", "--noise-std", "30", "--config", f"{tmp_path}/c.json", "--json"]
+    assert run([*files, *more]) == 0
+    printed = capsys.readouterr()
+    (warning,) = printed.err.splitlines()
+    assert warning.startswith("warning: noise_std of 30 was given, but")
+    assert json.loads(printed.out)["warnings"] == [warning.removeprefix("warning: ")]
+    names = sorted(path.name for path in (tmp_path / "p").iterdir())
+    assert names == ["slice-0000.png", "slice-0001.png"]
+
+
 def test_hounsfield_units_on_request(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +233,10 @@ BAD_COMMANDS = {
     "unknown device": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --device tpu", "--device"),
     "negative seed": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --seed -1", "--seed"),
     "no such slice": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --slices 1:9", "--slices"),
+    "drowned": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --noise-std 1e6", "sinogram's units"),
+    "no memory": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --memory-budget lots", "2GB"),
+    "no samples": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --method fbp --samples", "no samples"),
+    "pictures in a file": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --figures {0}/rec.h5", "--figures"),
     "no noise": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --noise-std 0", "--noise-std"),
     "config key": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --config {0}/key.json", "'stepps'"),
     "config type": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --config {0}/type.json", "seed"),

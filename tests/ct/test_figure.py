@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from skimage import io
 
-from ct.figure import Panel, check_figure, plain_panels, reconstruction_panels, save_figure
+from ct.figure import Panel, check_figure, reconstruction_panels, save_figure, slice_panels
 from ct.geometry import FanBeam, ImageGrid, ParallelBeam
+from ct.result import Reconstruction
 
 
 def panels() -> dict[str, Panel]:
@@ -42,26 +44,40 @@ def test_pictures_that_are_compared_share_their_scale() -> None:
     assert {panel.label for panel in made.values()} == {"HU", "HU·mm"}
 
 
-@pytest.mark.parametrize(("uncertain", "n_panels"), [(True, 3), (False, 2)])
-def test_without_a_truth_there_are_measurement_image_and_spread(
+@pytest.mark.parametrize(("uncertain", "n_panels"), [(True, 5), (False, 3)])
+def test_without_a_truth_there_are_measurement_image_rest_and_spread(
     tmp_path: Path, uncertain: bool, n_panels: int
 ) -> None:
     draw = np.random.default_rng(0)
-    made = plain_panels(
-        sinogram=draw.normal(size=(3, 11)).astype(np.float32),
-        mean=draw.normal(size=(6, 8)).astype(np.float32),
-        std=draw.uniform(1, 2, size=(6, 8)).astype(np.float32) if uncertain else None,
+    std = torch.from_numpy(draw.uniform(1, 2, size=(6, 8))).float()
+    one = Reconstruction(
+        mean=torch.from_numpy(draw.normal(size=(6, 8))).float(),
+        std=std if uncertain else None,
+        samples=None,
+        metadata={"units": "1/mm", "n_samples": 1000 if uncertain else None},
         grid=ImageGrid((6, 8), 0.5),
         scan=FanBeam((0.0, 1.0, 2.0), 11, source_origin=100, source_detector=200),
-        units="1/mm",
+    )
+    residual = draw.normal(size=(3, 11)).astype(np.float32)
+    made = slice_panels(
+        one=one,
+        sinogram=draw.normal(size=(3, 11)).astype(np.float32),
+        residual=residual,
         sinogram_units="",
         title="slice 3: fbp",
     )
     assert len(made) == n_panels
     assert [panel.label for panel in made[:2]] == ["line integral", "1/mm"]
-    assert made[-1].limits[0] == 0 or not uncertain
+    np.testing.assert_array_equal(made[2].values, residual)
+    assert made[2].limits[0] == -made[2].limits[1]
+    if uncertain:
+        spread, width = made[3:]
+        assert spread.limits[0] == width.limits[0] == 0
+        np.testing.assert_allclose(width.values, 2 * 1.96 * std.numpy(), rtol=0.01)
     save_figure(tmp_path / "figure.png", made)
-    assert io.imread(tmp_path / "figure.png").shape[1] == 570 * n_panels
+    assert io.imread(tmp_path / "figure.png").shape[:2] == (
+        (1020, 1710) if uncertain else (510, 1710)
+    )
 
 
 @pytest.mark.parametrize("name", ["figure", "figure.h5"])

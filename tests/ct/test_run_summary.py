@@ -5,7 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from ct.commands.run_report import report_lines
-from ct.run_summary import NoiseSummary, ReconstructSummary, count_findings, summarise_noise
+from ct.run_summary import (
+    NoiseSummary,
+    ReconstructSummary,
+    count_findings,
+    summarise_calibration,
+    summarise_noise,
+    warnings_of,
+)
 
 
 def record(noise: float, *findings: str) -> dict[str, object]:
@@ -53,7 +60,13 @@ def test_the_report_says_only_what_there_is_to_say() -> None:
         "noise         0.2 a ray, 0.1 to 0.4, estimated",
     ]
     full = dataclasses.replace(
-        plain, resumed=2, raised_counts=5, missing_rays=7, findings=count_findings(RECORDS)
+        plain,
+        resumed=2,
+        raised_counts=5,
+        missing_rays=7,
+        findings={**count_findings(RECORDS), "the noise is wrong": 1},
+        calibration="one scale: spread times 2",
+        warnings=("the noise is wrong",),
     )
     assert report_lines(full)[1:] == [
         "slices        3, 2 of an earlier run",
@@ -61,8 +74,29 @@ def test_the_report_says_only_what_there_is_to_say() -> None:
         "units         HU",
         "seconds       1.5",
         "noise         0.2 a ray, 0.1 to 0.4, estimated",
+        "calibration   one scale: spread times 2",
         "raised counts 5 of zero, to have a logarithm",
         "missing rays  7, with values from their neighbours",
         "noticed       rings 0.2 (in 2 of 3 slices examined)",
         "noticed       truncation 0.4 (in 1 of 3 slices examined)",
     ]
+
+
+def test_the_calibration_of_many_slices_is_one_line() -> None:
+    records = [
+        {"calibration": "one scale", "diagnostics": {"std_scale": scale}} for scale in (1.5, 1, 2)
+    ]
+    assert summarise_calibration(records) == "one scale: spread times 1 to 2"
+    assert summarise_calibration(records[:1]) == "one scale: spread times 1.5"
+    assert summarise_calibration([{"calibration": "none", "diagnostics": {}}]) == "none"
+
+
+def test_what_must_be_known_is_said_once_for_the_noise_and_for_every_lost_member() -> None:
+    noisy = [{**record(0.1, "noise"), "slice": 3}, {**record(0.2, "noise", "rings"), "slice": 4}]
+    assert warnings_of(noisy) == ("noise 0.1",)
+    noisy[1]["diagnostics"]["excluded_members"] = "2, 5"
+    assert warnings_of(noisy) == (
+        "noise 0.1",
+        "slice 4: members 2, 5 diverged and are left out",
+    )
+    assert warnings_of([{**record(0.1), "slice": 0}]) == ()

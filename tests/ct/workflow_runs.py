@@ -67,10 +67,8 @@ def interrupt_after(n_slices: float, total: int) -> Callable[[float, float], Non
     return progress
 
 
-def fbp_config(sinogram: Path, output: Path, *, resume: bool = False) -> ReconstructConfig:
-    return ReconstructConfig(
-        sinogram=sinogram, output=output, method="fbp", device="cpu", resume=resume
-    )
+def fbp_config(sinogram: Path, output: Path, **changes: object) -> ReconstructConfig:
+    return config(sinogram, output, method="fbp", settings={}, **changes)
 
 
 @dataclass(frozen=True)
