@@ -35,3 +35,16 @@ def test_tooth(data_dir: Path, tmp_path: Path) -> None:
     assert abs(found.darkest - found.center) <= 0.5
     assert found.stripes_after < 0.1 * found.stripes_before
     assert set(found.findings) == {"rings", "beam hardening"}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["tooth", "neutron", "helsinki"])
+def test_uncertainty(name: str, data_dir: Path, tmp_path: Path) -> None:
+    main = runpy.run_path(str(SCANS / "uncertainty.py"))["main"]
+    settings = '{"steps": 30, "centre_steps": 30, "n_samples": 6}'
+    line = [name, "--data-dir", str(data_dir), "--output", str(tmp_path), "--image-size", "48"]
+    found = main([*line, "--method", "mc-dropout", "--settings", settings])
+    assert (tmp_path / f"{name}_uncertainty.png").read_bytes().startswith(b"\x89PNG")
+    # even of pixels this coarse, views that were kept apart are predicted as well as is said
+    assert 0.85 < found.check.coverage[0.95] <= 1
+    assert abs(found.check.conformal[0.95] - 0.95) < 0.03
