@@ -17,6 +17,7 @@ from .geometry import ImageGrid as ImageGrid
 from .geometry import ParallelBeam as ParallelBeam
 from .noise import estimate_noise_std as estimate_noise_std
 from .noise import estimate_noise_std_between_views as estimate_noise_std_between_views
+from .nonlocal_prior.bm3d import bm3d as bm3d
 from .output.conversion import convert as convert
 from .posterior.ensemble import ensemble as ensemble
 from .posterior.mc_dropout import mc_dropout as mc_dropout

@@ -8,6 +8,7 @@ METHOD_NAMES = (
     "sirt",
     "cgls",
     "tv",
+    "bm3d",
     "published-mc-dropout",
     "ensemble",
 )

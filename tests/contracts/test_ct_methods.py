@@ -24,6 +24,7 @@ METHODS = [
     ct.cgls(iterations=5, damping=0.05),
     ct.tv(tolerance=0.1),
     ct.tv(norm=anisotropic, minimum=-1e6, tolerance=0.3),
+    ct.bm3d(steps=3, group=4, patch=4, reach=4),
     ct.mc_dropout(network=SMALL, steps=15, centre_steps=5, n_samples=4),
     ct.mc_dropout(
         network=FourierNetwork(n_frequencies=20, width=16, depth=2),
@@ -57,6 +58,7 @@ IDS = [
     "cgls-damped",
     "tv",
     "tv-anisotropic",
+    "bm3d",
     "mc-dropout-grid",
     "mc-dropout-fourier",
     "published-mc-dropout",
