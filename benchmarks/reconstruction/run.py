@@ -84,9 +84,10 @@ def one_slice(method: Method | None, data: Simulated, index: int) -> Record:
         "memory": peak,
         "is": result.metadata["method"],
         "n_samples": result.n_samples,
+        "settings": result.metadata["settings"],
         "calibration": result.metadata["calibration"],
         "diagnostics": {key: diagnostics[key] for key in KEPT if key in diagnostics},
-        "regions": slice_scores(result, data.truth[index]),
+        "regions": slice_scores(result, data.truth[index], data.regions[index]),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +19,7 @@ from ct.data.detector_response import response_from_i0
 from ct.data.noise_models import draw_counts
 from ct.data.simulated_scans import bin_means, parallel_scan, with_divided_bins
 from ct.problem import Problem
-from ct.score_regions import body_mask
+from ct.score_regions import body_mask, score_regions
 
 FINER = 3
 """Parts into which pixels are divided along either axis, where no discretisation is shared."""
@@ -38,6 +39,11 @@ class Simulated:
     scan: ct.ParallelBeam
     grid: ct.ImageGrid
     problems: list[Problem]
+
+    @cached_property
+    def regions(self) -> list[dict[str, Tensor]]:
+        """Masks of each slice's regions, by name."""
+        return [score_regions(truth.double()) for truth in self.truth]
 
     def psnr(self, images: Tensor) -> Tensor:
         """PSNR of each slice, in dB below its greatest value."""

@@ -18,7 +18,6 @@ from bayesnn.calibration import (
     gaussian_crps,
     mean_width,
 )
-from ct.score_regions import score_regions
 
 LEVELS = (0.5, 0.9, 0.95)
 _ALL_LEVELS = tuple(k / 20 for k in range(20))
@@ -29,7 +28,9 @@ Interval: TypeAlias = tuple[Tensor, Tensor]
 Scores: TypeAlias = dict[str, float]
 
 
-def slice_scores(result: ct.Reconstruction, truth: Tensor) -> dict[str, Scores]:
+def slice_scores(
+    result: ct.Reconstruction, truth: Tensor, regions: Mapping[str, Tensor]
+) -> dict[str, Scores]:
     """Score one slice against its truth, by region.
 
     Values are divided by the truth's greatest value, so that figures compare with those of images
@@ -38,6 +39,7 @@ def slice_scores(result: ct.Reconstruction, truth: Tensor) -> dict[str, Scores]:
     Args:
         result: one slice, with its samples if it has any.
         truth: what it should be.
+        regions: masks, by name, such as `ct.score_regions.score_regions` gives.
 
     Returns:
         For each region, by name: psnr, ssim and, where there are error bars, nll, crps, ece,
@@ -51,7 +53,7 @@ def slice_scores(result: ct.Reconstruction, truth: Tensor) -> dict[str, Scores]:
     squares, similar = (clipped - truth).square(), similarity_map(clipped, truth, scale)
     error_bars = _error_bars(result, truth, scale)
     found: dict[str, Scores] = {}
-    for name, mask in score_regions(truth).items():
+    for name, mask in regions.items():
         found[name] = {
             "psnr": 10 * math.log10(scale**2 / max(float(squares[mask].mean()), 1e-300)),
             "ssim": float(similar[_inner(mask)].mean()) if _inner(mask).any() else math.nan,
