@@ -16,6 +16,7 @@ from ct.commands.find_center import find_center
 from ct.commands.info import info
 from ct.commands.output import note, one_line
 from ct.commands.reconstruct import reconstruct
+from ct.commands.region import region
 from ct.commands.simulate import simulate
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, simulate, info, find_center, reconstruct, evaluate, convert):
+for command in (demo, simulate, info, find_center, reconstruct, evaluate, region, convert):
     app.command()(command)
 
 

@@ -37,9 +37,29 @@ class Evaluation:
     slices: tuple[SliceScores, ...]
     units: str = ""
 
+    def worst(self) -> dict[str, int]:
+        """Return the places of the slices with the least PSNR and the greatest calibration errors.
+
+        Returns:
+            Under "psnr", "ece" and, by region, "ece, body" and "ece, edges"; without error bars
+            the first alone.
+        """
+        places = range(len(self.slices))
+        found = {"psnr": min(places, key=lambda place: self.slices[place].psnr)}
+        for name in (None, *self.mean.regions):
+            errors = {
+                place: scores.ece
+                for place in places
+                if (scores := self.slices[place].uncertainty_of(name)) is not None
+            }
+            if errors:
+                key = "ece" if name is None else f"ece, {name}"
+                found[key] = max(errors, key=lambda place: errors[place])
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, for JSON."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "worst": self.worst()}
 
 
 def evaluate(reconstruction: Reconstruction, truth: ArrayLike | Tensor) -> Evaluation:
@@ -107,7 +127,7 @@ def evaluate_file(
         def pairs() -> Iterator[tuple[Reconstruction, Float[Tensor, "rows columns"]]]:
             for place, index in enumerate(indices):
                 one = as_finite_tensor(image.read(index), f"truth, slice {index}", ndim=(2,))
-                yield stored.read(place, samples=False), one.double()
+                yield stored.read(place), one.double()
                 if progress is not None:
                     progress(place + 1, len(indices))
 

@@ -4,74 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bayesnn.calibration import (
-    constant_width_baseline,
-    coverage,
-    expected_calibration_error,
-    gaussian_crps,
-    gaussian_nll,
-    mean_width,
-)
 from bayesnn.checks import as_finite_tensor
 from ct.result import Reconstruction
-
-IntervalAt: TypeAlias = Callable[[float], tuple[Tensor, Tensor]]
-LEVELS = (0.5, 0.9, 0.95)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LevelScores:
-    """One level's central intervals, and the baseline's: the same RMS deviation everywhere.
-
-    Attributes:
-        level: the share of the pixels that the intervals claim to hold.
-        coverage: the share that they hold.
-        width: their mean width, in the image's units.
-        constant_coverage: the share that intervals of one width hold.
-        constant_width: that width.
-    """
-
-    level: float
-    coverage: float
-    width: float
-    constant_coverage: float
-    constant_width: float
+from ct.score_regions import score_regions
+from ct.uncertainty_scores import ErrorBars, UncertaintyScores, mean_uncertainty
 
 
 @dataclass(frozen=True, kw_only=True)
-class UncertaintyScores:
-    """Scores of the error bars, over the pixels of one slice.
+class RegionScores:
+    """Scores of some pixels of a slice, or means over slices.
 
     Attributes:
-        nll: mean negative log likelihood of Gaussian pixels in nats, values divided by the truth's
-            range (so that it compares with figures for images in [0, 1]).
-        crps: mean continuous ranked probability score, in the image's units.
-        ece: expected calibration error with δ = 0.
-        rms_std: root mean square of the standard deviation, in the image's units.
-        rmse: root mean square of the error, in the image's units; near `rms_std` if calibrated.
-        constant_nll: as `nll`, with `rms_std` everywhere.
-        constant_crps: as `crps`, with `rms_std` everywhere.
-        levels: coverage and width of the intervals.
+        share: the region's part of all pixels.
+        psnr: 10 log10(range² / mean squared error) in dB; the range is that of the whole truth.
+        rmse: root mean square of the error, in the image's units.
+        uncertainty: scores of the error bars; None where there are none.
     """
 
-    nll: float
-    crps: float
-    ece: float
-    rms_std: float
+    share: float
+    psnr: float
     rmse: float
-    constant_nll: float
-    constant_crps: float
-    levels: tuple[LevelScores, ...]
+    uncertainty: UncertaintyScores | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +45,28 @@ class SliceScores:
         ssim: structural similarity of the clipped mean, in [−1, 1], with the truth's range mapped
             to [0, 1] (it would otherwise depend on where the units have their zero, as HU has).
         uncertainty: scores of the error bars; None where there are none.
+        regions: scores inside the "body" and near "edges", as `ct.score_regions` finds them in the
+            truth; a region that is not there is left out.
     """
 
     psnr: float
     ssim: float
     uncertainty: UncertaintyScores | None = None
+    regions: Mapping[str, RegionScores] = field(default_factory=dict)
+
+    def uncertainty_of(self, region: str | None) -> UncertaintyScores | None:
+        """Return the error bars' scores of a region, None being the whole slice.
+
+        Args:
+            region: such as "body".
+
+        Returns:
+            The scores; None where there is no such region or there are no error bars.
+        """
+        if region is None:
+            return self.uncertainty
+        scores = self.regions.get(region)
+        return None if scores is None else scores.uncertainty
 
 
 def score_image(
@@ -126,7 +105,7 @@ def score_image(
 def score_slice(
     reconstruction: Reconstruction, truth: Float[Tensor, "rows columns"]
 ) -> SliceScores:
-    """Score a single image and, where there are any, its error bars.
+    """Score a single image and, where there are any, its error bars, in all and by region.
 
     Args:
         reconstruction: the image.
@@ -136,80 +115,63 @@ def score_slice(
         The scores.
 
     Raises:
-        ValueError: values that are not finite, or a truth that is constant.
+        ValueError: values that are not finite, error bars of 0 alone, or a truth that is constant.
     """
     mean = as_finite_tensor(reconstruction.mean, "mean", ndim=(2,), dtype=torch.float64).cpu()
+    truth = truth.cpu()
     scores = score_image(mean, truth)
-    if reconstruction.std is None:
-        return scores
-    std = as_finite_tensor(reconstruction.std, "std", ndim=(2,), dtype=torch.float64).cpu()
-
-    def interval_at(level: float) -> tuple[Tensor, Tensor]:
-        if level == 0:  # the ECE's first level: an interval without width
-            return mean, mean
-        lower, upper = reconstruction.interval(level)
-        return lower.double().cpu(), upper.double().cpu()
-
-    uncertainty = _score_uncertainty(mean, truth, std, interval_at)
-    return dataclasses.replace(scores, uncertainty=uncertainty)
-
-
-def _score_uncertainty(
-    mean: Float[Tensor, "rows columns"],
-    truth: Float[Tensor, "rows columns"],
-    std: Float[Tensor, "rows columns"],
-    interval_at: IntervalAt,
-) -> UncertaintyScores:
-    scale = float(truth.max() - truth.min())
-    variance = std.square()
-    levels = []
-    for level in LEVELS:
-        interval = interval_at(level)
-        constant = constant_width_baseline(mean, variance, truth, level=level)
-        levels.append(
-            LevelScores(
-                level=level,
-                coverage=float(coverage(interval, truth)),
-                width=float(mean_width(interval)),
-                constant_coverage=float(constant.coverage),
-                constant_width=float(constant.mean_width),
-            )
-        )
-    # a pixel that claims to be certain and is wrong has no finite density
-    certain = bool((variance == 0).any())
-    return UncertaintyScores(
-        nll=math.inf if certain else float(gaussian_nll(mean, variance, truth)) - math.log(scale),
-        crps=float(gaussian_crps(mean, variance, truth)),
-        ece=float(expected_calibration_error(interval_at, truth)),
-        rms_std=float(constant.std),
-        rmse=float((mean - truth).square().mean().sqrt()),
-        constant_nll=float(constant.nll) - math.log(scale),
-        constant_crps=float(constant.crps),
-        levels=tuple(levels),
+    bars = None
+    if reconstruction.std is not None:
+        std = as_finite_tensor(reconstruction.std, "std", ndim=(2,), dtype=torch.float64).cpu()
+        bars = ErrorBars.of(reconstruction, mean, std, truth)
+    masks = score_regions(truth)
+    return dataclasses.replace(
+        scores,
+        uncertainty=None if bars is None else bars.score(masks.pop("all")),
+        regions={
+            name: _score_region(mean, truth, bars, mask)
+            for name, mask in masks.items()
+            if name != "all"
+        },
     )
 
 
 def mean_scores(scores: tuple[SliceScores, ...]) -> SliceScores:
-    """Return the means of each score over slices."""
+    """Return the means of each score over slices; of a region, over the slices that have it."""
     uncertain = [s.uncertainty for s in scores if s.uncertainty is not None]
+    names = dict.fromkeys(name for one in scores for name in one.regions)
     return SliceScores(
         psnr=fmean(s.psnr for s in scores),
         ssim=fmean(s.ssim for s in scores),
-        uncertainty=_mean_of(uncertain) if uncertain else None,
+        uncertainty=mean_uncertainty(uncertain) if uncertain else None,
+        regions={
+            name: _mean_region([one.regions[name] for one in scores if name in one.regions])
+            for name in names
+        },
     )
 
 
-def _mean_of(scores: list[UncertaintyScores]) -> UncertaintyScores:
-    numbers = {
-        f.name: fmean(getattr(s, f.name) for s in scores)
-        for f in dataclasses.fields(UncertaintyScores)
-        if f.name != "levels"
-    }
-    levels = tuple(
-        LevelScores(**{
-            f.name: fmean(getattr(s.levels[k], f.name) for s in scores)
-            for f in dataclasses.fields(LevelScores)
-        })
-        for k in range(len(LEVELS))
+def _score_region(
+    mean: Float[Tensor, "rows columns"],
+    truth: Float[Tensor, "rows columns"],
+    bars: ErrorBars | None,
+    mask: Bool[Tensor, "rows columns"],
+) -> RegionScores:
+    low, high = float(truth.min()), float(truth.max())
+    clipped = float((mean.clamp(low, high) - truth)[mask].square().mean())
+    return RegionScores(
+        share=float(mask.double().mean()),
+        psnr=-10 * math.log10(max(clipped / (high - low) ** 2, np.finfo(float).tiny)),
+        rmse=float((mean - truth)[mask].square().mean().sqrt()),
+        uncertainty=None if bars is None or not bool(bars.std[mask].any()) else bars.score(mask),
     )
-    return UncertaintyScores(**numbers, levels=levels)
+
+
+def _mean_region(scores: list[RegionScores]) -> RegionScores:
+    uncertain = [one.uncertainty for one in scores if one.uncertainty is not None]
+    return RegionScores(
+        share=fmean(one.share for one in scores),
+        psnr=fmean(one.psnr for one in scores),
+        rmse=fmean(one.rmse for one in scores),
+        uncertainty=mean_uncertainty(uncertain) if uncertain else None,
+    )

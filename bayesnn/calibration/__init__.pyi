@@ -7,3 +7,4 @@ from .gaussian_scores import gaussian_nll as gaussian_nll
 from .interval_scores import coverage as coverage
 from .interval_scores import interval_score as interval_score
 from .interval_scores import mean_width as mean_width
+from .sample_quantiles import sample_quantile_intervals as sample_quantile_intervals

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ct.evaluation import Evaluation
-from ct.slice_scores import SliceScores, UncertaintyScores
+from ct.slice_scores import SliceScores
+from ct.uncertainty_scores import UncertaintyScores
 
 _MOST_ROWS = 16
 """More slices than these are summarised."""
 _TOLERANCE = 0.05
 """A coverage this far from its level is called badly calibrated."""
+_SHOWN_LEVELS = (0.5, 0.95)
+_REGIONS = {None: "whole image", "body": "inside the body", "edges": "within 3 pixels of an edge"}
 
 
 def score_tables(
@@ -29,11 +32,12 @@ def score_tables(
         others: what stands beside it, by name.
 
     Returns:
-        One or two tables.
+        One table, or three.
     """
     tables = [_accuracy({name: evaluation, **(others or {})})]
     if evaluation.mean.uncertainty is not None:
         tables.append(_uncertainty(evaluation.mean.uncertainty, evaluation.units))
+        tables.append(_by_region(evaluation))
     return tables
 
 
@@ -66,6 +70,7 @@ def _uncertainty(scores: UncertaintyScores, units: str) -> Table:
     for heading in ("", "error bars", "constant"):
         table.add_column(heading, justify="right" if heading else "left")
     table.add_row("NLL (nats a pixel, range 1)", f"{scores.nll:.3f}", f"{scores.constant_nll:.3f}")
+    table.add_row("NLL gained over the constant", f"{scores.nll_gain:.3f}", "0")
     table.add_row(f"CRPS{unit}", f"{scores.crps:.4g}", f"{scores.constant_crps:.4g}")
     for level in scores.levels:
         share = f"{100 * level.level:g} % interval"
@@ -78,9 +83,47 @@ def _uncertainty(scores: UncertaintyScores, units: str) -> Table:
             f"{share}: mean width{unit}", f"{level.width:.4g}", f"{level.constant_width:.4g}"
         )
     table.add_row("ECE (δ = 0)", f"{scores.ece:.3f}", "")
+    if scores.sample_ece is not None and scores.sample_ece_floor is not None:
+        table.add_row(
+            f"ECE of sample quantiles, as published, {scores.n_samples} samples",
+            f"{scores.sample_ece:.3f}",
+            f"exact: {scores.sample_ece_floor:.3f}",
+        )
     table.add_row(f"RMS standard deviation{unit}", f"{scores.rms_std:.4g}", f"{scores.rms_std:.4g}")
     table.add_row(f"RMS error{unit}", f"{scores.rmse:.4g}", "")
     return table
+
+
+def _by_region(evaluation: Evaluation) -> Table:
+    unit = f" ({evaluation.units})" if evaluation.units else ""
+    table = Table(title="its error bars by region", title_justify="left")
+    table.add_column("")
+    widths = [f"{100 * level:g} %: held, mean width{unit}" for level in _SHOWN_LEVELS]
+    for heading in ("pixels", f"RMS error{unit}", "NLL gained", *widths, "ECE (δ = 0)"):
+        table.add_column(heading, justify="right")
+    worst = evaluation.worst()
+    for region, name in _REGIONS.items():
+        found = evaluation.mean.uncertainty_of(region)
+        if found is None:
+            continue
+        share = 1.0 if region is None else evaluation.mean.regions[region].share
+        table.add_row(name, f"{100 * share:.0f} %", *_cells(found))
+        if len(evaluation.slices) > 1:
+            place = worst["ece" if region is None else f"ece, {region}"]
+            found = evaluation.slices[place].uncertainty_of(region)
+            assert found is not None, "the worst slice is one of those that have the region"
+            table.add_row(f"  worst slice ({place})", "", *_cells(found))
+    return table
+
+
+def _cells(scores: UncertaintyScores) -> list[str]:
+    shown = [level for level in scores.levels if level.level in _SHOWN_LEVELS]
+    return [
+        f"{scores.rmse:.4g}",
+        f"{scores.nll_gain:.3f}",
+        *(f"{100 * level.coverage:.1f} %, {level.width:.4g}" for level in shown),
+        f"{scores.ece:.3f}",
+    ]
 
 
 def remarks(evaluation: Evaluation) -> list[str]:

@@ -14,7 +14,8 @@ from ct.data.scan_input import open_scan
 from ct.demo import DemoConfig, run_demo
 from ct.evaluation import Evaluation
 from ct.result import Reconstruction
-from ct.slice_scores import LevelScores, SliceScores, UncertaintyScores
+from ct.slice_scores import SliceScores
+from ct.uncertainty_scores import LevelScores, UncertaintyScores
 
 QUICK = {"steps": 5, "centre_steps": 3, "n_samples": 4, "network.finest": 32, "network.width": 8}
 
@@ -55,6 +56,7 @@ def scores(coverage: float, *, crps: float = 1.0) -> Evaluation:
         rmse=2.0,
         constant_nll=0.0,
         constant_crps=1.5,
+        nll_gain=1.0,
         levels=(level,),
     )
     one = SliceScores(psnr=30.0, ssim=0.9, uncertainty=uncertainty)

@@ -15,11 +15,13 @@ from pydicom.data import get_testdata_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from bayesnn.calibration import ece_floor, gaussian_crps, gaussian_nll
 from bayesnn.seeds import seeded_generator
 from ct.commands.score_table import score_tables
 from ct.evaluation import Evaluation, evaluate, evaluate_file
 from ct.geometry import ImageGrid, ParallelBeam
 from ct.result import Reconstruction
+from ct.score_regions import score_regions
 from ct.slice_scores import SliceScores, score_image
 
 SCAN = ParallelBeam((0.0, 1.0), 5)
@@ -78,6 +80,83 @@ def test_error_bars_of_the_right_size_score_as_they_should() -> None:
     assert scores.constant_nll > scores.nll
     assert scores.constant_crps > scores.crps
     assert scores.levels[2].constant_width == pytest.approx(2 * z95 * scores.rms_std, rel=1e-3)
+
+
+def disc_with_edges() -> Tensor:
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    inside = (rows - 32).square() + (columns - 32).square() <= 20**2
+    return torch.where(inside, 10.0, 0.0).double()
+
+
+def test_each_region_is_scored_over_its_own_pixels() -> None:
+    truth = disc_with_edges()
+    masks = score_regions(truth)
+    std = torch.where(masks["body"], 2.0, 1.0).double()
+    mean = truth + std * gaussian(64, 64, place=20)
+    mean = torch.where(masks["edges"], truth + 8 * gaussian(64, 64, place=21), mean)
+    scores = evaluate(result(mean, std), truth).mean
+    assert scores.regions.keys() == {"body", "edges"}
+    for name, region in scores.regions.items():
+        mask = masks[name]
+        assert region.share == pytest.approx(float(mask.double().mean()))
+        assert region.rmse == pytest.approx(float((mean - truth)[mask].square().mean().sqrt()))
+        clipped = (mean.clamp(0, 10) - truth)[mask].square().mean()
+        assert region.psnr == pytest.approx(10 * math.log10(100 / float(clipped)))
+        assert region.uncertainty is not None
+        # what a slice of these pixels alone scores, with the range of the whole
+        chosen = (mean[mask], std[mask].square(), truth[mask])
+        assert region.uncertainty.crps == pytest.approx(float(gaussian_crps(*chosen)))
+        nll = float(gaussian_nll(*chosen)) - math.log(10)
+        assert region.uncertainty.nll == pytest.approx(nll)
+        constant = chosen[1].mean().expand_as(chosen[1])
+        gain = float(gaussian_nll(chosen[0], constant, chosen[2])) - math.log(10) - nll
+        assert region.uncertainty.nll_gain == pytest.approx(gain, abs=1e-9)
+    edges = scores.regions["edges"].uncertainty
+    assert edges is not None
+    assert edges.levels[2].coverage < 0.5
+    assert scores.uncertainty is not None
+    assert scores.uncertainty.levels[2].coverage > 0.75
+
+
+def test_published_calibration_error_of_exact_samples_is_its_floor() -> None:
+    truth = disc_with_edges()
+    mean = truth + gaussian(64, 64, place=22)
+    samples = mean + gaussian(20, 64, 64, place=23)
+    one = dataclasses.replace(
+        result(samples.mean(0), samples.std(0), n_samples=20), samples=samples
+    )
+    scores = evaluate(one, truth).mean
+    assert scores.uncertainty is not None
+    assert scores.uncertainty.sample_ece_floor == ece_floor(20)
+    assert scores.uncertainty.sample_ece == pytest.approx(ece_floor(20), rel=0.2)
+    assert scores.uncertainty.ece < 0.01  # Student's t knows that there are 20
+    lacking = evaluate(dataclasses.replace(one, samples=None), truth).mean.uncertainty
+    assert lacking is not None
+    assert lacking.sample_ece is None
+    assert lacking.sample_ece_floor is None
+
+
+def test_the_worst_slices_are_named() -> None:
+    truth = disc_with_edges().expand(3, 64, 64)
+    noise = gaussian(3, 64, 64, place=24)
+    noise[1] *= 3  # the worst image, its error bars being right
+    std = torch.ones(3, 64, 64, dtype=torch.float64)
+    std[1], std[2] = 3, 0.5
+    found = evaluate(result(truth + noise, std), truth)
+    assert found.worst() == {"psnr": 1, "ece": 2, "ece, body": 2, "ece, edges": 2}
+    assert found.to_dict()["worst"] == found.worst()
+    shown = [list(table.columns[0].cells) for table in score_tables(found)]
+    assert shown[2] == [
+        "whole image",
+        "  worst slice (2)",
+        "inside the body",
+        "  worst slice (2)",
+        "within 3 pixels of an edge",
+        "  worst slice (2)",
+    ]
+    without = evaluate(result(truth + noise, None), truth)
+    assert without.worst() == {"psnr": 1}
+    assert without.mean.regions["body"].uncertainty is None
 
 
 def test_few_samples_give_wider_intervals() -> None:
