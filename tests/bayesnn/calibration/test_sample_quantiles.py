@@ -14,7 +14,8 @@ def test_ends_are_linear_quantiles(n: int) -> None:
     samples = torch.randn(n, 3, 4, generator=seeded_generator(0, n), dtype=torch.float64)
     interval_at = sample_quantile_intervals(samples)
     for level in (0.0, 0.3, 0.95):
-        ends = torch.quantile(samples, torch.tensor([(1 - level) / 2, (1 + level) / 2]).double(), 0)
+        shares = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+        ends = torch.quantile(samples, shares, dim=0)
         for found, wanted in zip(interval_at(level), ends, strict=True):
             torch.testing.assert_close(found, wanted)
 
