@@ -54,7 +54,8 @@ clipped to the truth's range for PSNR and SSIM alone. NLL is
 
 Intervals are the result's own (`interval`), ECE has δ = 0, nothing is calibrated on the truth. ECE
 of sample quantiles is the published figure with δ = 0, beside what exact posterior samples of that
-number would score. The constant width has the same mean variance in every pixel. Seconds and memory
+number would score. The constant width has the same mean variance in every pixel; the truth's is the
+best that one width for all pixels could do. Seconds and memory
 are those of `ct.reconstruct` on one slice, the projector's making included (medians); memory is the
 greatest beyond what was taken before.
 
@@ -79,7 +80,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dicom-dir", type=Path, help="folder with dicom.npz")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--part", choices=[*PARTS, "all"], default="main")
-    parser.add_argument("--methods", help="names, separated by semicolons or commas")
+    parser.add_argument("--methods", help="names, separated by commas")
     parser.add_argument("--views", help="such as 60,120")
     parser.add_argument("--slices", help="such as 0,4: for every variant")
     parser.add_argument(
@@ -123,7 +124,8 @@ def run_part(
         device=options.device,
         views=numbers(options.views),
     )
-    name = f"ct_reconstruction_{part}_{options.device.split(':')[0]}"
+    scale = "quick_" if options.quick else ""
+    name = f"ct_reconstruction_{part}_{scale}{options.device.split(':')[0]}"
     kept = folder / f"{name}_slices.json"
     records = read_records(kept) if options.merge else []
     stamp = {"commit": current_commit(), "device": device_name(options.device)}
@@ -141,8 +143,8 @@ def run_part(
             for found in run_entry(entry, data, slices=slices, limit=options.limit, until=until):
                 record = {**place, "method": entry.name, **found, **stamp}
                 records = joined(records, [record])
+                write_records(kept, records)  # what is done is kept, whatever ends the run
                 print(said(record), flush=True)
-            write_records(kept, records)
             written(part, name, records, folder, command)
         del data
     write_records(kept, records)
@@ -155,7 +157,8 @@ def written(part: str, name: str, records: list[Record], folder: Path, command: 
     tables = [region_table(records, region) for region in REGIONS]
     report = Report(
         name=name,
-        title=f"All variants of CT reconstruction: {TITLES[part]}",
+        title=f"All variants of CT reconstruction: {TITLES[part]}"
+        + " (a quick look at two slices averaged to 128²)" * name.count("quick"),
         command=command,
         columns=SUMMARY,
         rows=summary_rows(records),
@@ -196,7 +199,8 @@ def main(arguments: list[str] | None = None) -> list[Path]:
         options.slices = options.slices or "0,4"
     given = sys.argv[1:] if arguments is None else arguments
     until = time.monotonic() + options.budget
-    folder = options.output or (Path(tempfile.mkdtemp()) if options.side else RESULTS)
+    trial = options.side is not None and not options.quick
+    folder = options.output or (Path(tempfile.mkdtemp()) if trial else RESULTS)
     parts = list(PARTS) if options.part == "all" else [options.part]
     command = "python benchmarks/ct_reconstruction.py " + shown(given)
     paths = [run_part(part, options, folder=folder, until=until, command=command) for part in parts]

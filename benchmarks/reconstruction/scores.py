@@ -43,8 +43,9 @@ def slice_scores(
 
     Returns:
         For each region, by name: psnr, ssim and, where there are error bars, nll, crps, ece,
-        cover and width of each level, the same of a constant width (const_...), and, where there
-        are samples, sample_ece with its ece_floor.
+        cover and width of each level, the same of a constant width (const_...), best_const_nll of
+        the one width that the truth would choose, and, where there are samples, sample_ece with
+        its ece_floor.
     """
     truth = truth.double()
     scale = float(truth.max())
@@ -142,6 +143,7 @@ def _error_bars(
             "rms_std": float(v.mean().sqrt()),
             "rmse": float((m - x).square().mean().sqrt()),
             "const_nll": published_nll(m, v.mean().expand_as(v), x),
+            "best_const_nll": published_nll(m, (m - x).square().mean().expand_as(v), x),
         }
         for level in LEVELS:
             interval = _within(claimed[level], mask)

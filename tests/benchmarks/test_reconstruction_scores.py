@@ -65,6 +65,9 @@ def test_all_pixels_score_as_the_package_says() -> None:
     assert found["ece"] == pytest.approx(own.ece)
     assert found["nll"] == pytest.approx(own.nll, abs=1e-2)  # but for the published 1e-6
     assert found["const_nll"] == pytest.approx(own.constant_nll, abs=1e-2)
+    mse = found["rmse"] ** 2
+    assert found["best_const_nll"] == pytest.approx(0.5 * math.log(2 * math.pi * mse) + 0.5, 1e-3)
+    assert found["best_const_nll"] <= found["const_nll"]
     for level in own.levels:
         name = f"{100 * level.level:.0f}"
         assert found["cover" + name] == pytest.approx(level.coverage)
