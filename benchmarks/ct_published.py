@@ -27,12 +27,16 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import ct
-from bayesnn.calibration import ece_floor, expected_calibration_error
+from bayesnn.calibration import (
+    ece_floor,
+    expected_calibration_error,
+    sample_quantile_intervals,
+)
 from benchmarks.projectors.grid_sample import GridSampleProjector
 from benchmarks.published.arithmetic import step_cost
 from benchmarks.published.naive import NaiveNetwork, NaiveTraining
 from benchmarks.reconstruction.scans import Simulated, simulated
-from benchmarks.reconstruction.scores import published_nll, sample_intervals
+from benchmarks.reconstruction.scores import published_nll
 from benchmarks.report import RESULTS, Report
 from benchmarks.training.ceilings import measure_ceilings
 from benchmarks.training.setting import Setting
@@ -104,8 +108,7 @@ def row(name: str, what: str, steps: int, trained: Trained, truth: Tensor) -> tu
     """Return a line of the table, scores as published, with δ = 0."""
     samples, truth = trained.samples.double(), truth.double()
     mean, variance = samples.mean(0), samples.var(0)
-    intervals = sample_intervals(samples)
-    ece = expected_calibration_error(lambda level: intervals[level], truth)
+    ece = expected_calibration_error(sample_quantile_intervals(samples), truth)
     psnr = -10 * float((mean - truth).square().mean().log10())
     found = (
         name, what, f"{steps:,}", f"{psnr:.2f}", f"{published_nll(mean, variance, truth):.2f}",

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 import ct
-from bayesnn.calibration import (
-    constant_width_baseline,
-    coverage,
-    ece_floor,
-    expected_calibration_error,
-    gaussian_crps,
-    mean_width,
-)
+from bayesnn.calibration import sample_quantile_intervals
+from ct.uncertainty_scores import ErrorBars
 
-LEVELS = (0.5, 0.9, 0.95)
 _ALL_LEVELS = tuple(k / 20 for k in range(20))
 _JITTER = 1e-6  # of the published negative log likelihood, for images in [0, 1]
 _WINDOW = 7
 
-Interval: TypeAlias = tuple[Tensor, Tensor]
 Scores: TypeAlias = dict[str, float]
 
 
@@ -52,7 +44,7 @@ def slice_scores(
     mean = result.mean.to(truth)
     clipped = mean.clamp(truth.min(), truth.max())
     squares, similar = (clipped - truth).square(), similarity_map(clipped, truth, scale)
-    error_bars = _error_bars(result, truth, scale)
+    bars = _error_bars(result, truth, scale)
     found: dict[str, Scores] = {}
     for name, mask in regions.items():
         found[name] = {
@@ -60,8 +52,8 @@ def slice_scores(
             "ssim": float(similar[_inner(mask)].mean()) if _inner(mask).any() else math.nan,
             "share": float(mask.double().mean()),
         }
-        if error_bars is not None:
-            found[name] |= error_bars(mask)
+        if bars is not None:
+            found[name] |= _scores(bars, mask)
     return found
 
 
@@ -70,23 +62,6 @@ def published_nll(mean: Tensor, variance: Tensor, truth: Tensor) -> float:
     jittered = variance + _JITTER
     squares = (mean - truth).square() + _JITTER
     return float(((2 * math.pi * jittered).log() + squares / jittered).mean()) / 2
-
-
-def sample_intervals(samples: Tensor) -> dict[float, Interval]:
-    """Return central intervals between sample quantiles, as published figures take them.
-
-    Args:
-        samples: [samples, rows, columns].
-    """
-    ordered = samples.sort(0).values
-    last = len(ordered) - 1
-
-    def quantile(share: float) -> Tensor:
-        place = share * last
-        low = min(math.floor(place), last)
-        return torch.lerp(ordered[low], ordered[min(low + 1, last)], place - low)
-
-    return {p: (quantile((1 - p) / 2), quantile((1 + p) / 2)) for p in _ALL_LEVELS}
 
 
 def similarity_map(image: Tensor, truth: Tensor, data_range: float) -> Tensor:
@@ -120,51 +95,48 @@ def _inner(mask: Tensor) -> Tensor:
     return mask[border:-border, border:-border]
 
 
-def _error_bars(
-    result: ct.Reconstruction, truth: Tensor, scale: float
-) -> Callable[[Tensor], Scores] | None:
-    """Return what scores a region's error bars; None where there are none."""
+def _error_bars(result: ct.Reconstruction, truth: Tensor, scale: float) -> ErrorBars | None:
+    """Return the error bars where the truth is, its greatest value being 1."""
     if result.std is None:
         return None
-    mean, std, unit = result.mean.to(truth) / scale, result.std.to(truth) / scale, truth / scale
-    claimed: dict[float, Interval] = {0.0: (mean, mean)}
+    mean = result.mean.to(truth) / scale
+    intervals = {0.0: (mean, mean)}
     for level in _ALL_LEVELS[1:]:
         lower, upper = result.interval(level)
-        claimed[level] = (lower.to(truth) / scale, upper.to(truth) / scale)
+        intervals[level] = (lower.to(truth) / scale, upper.to(truth) / scale)
     samples = result.samples
-    quantiles = None if samples is None else sample_intervals(samples.to(truth) / scale)
+    between = None if samples is None else sample_quantile_intervals(samples.to(truth) / scale)
+    return ErrorBars(
+        mean=mean,
+        std=result.std.to(truth) / scale,
+        truth=truth / scale,
+        intervals=intervals,
+        sample_intervals=None if between is None else {p: between(p) for p in _ALL_LEVELS},
+        n_samples=result.n_samples,
+    )
 
-    def scores(mask: Tensor) -> Scores:
-        m, v, x = mean[mask], std[mask].square(), unit[mask]
-        found = {
-            "nll": published_nll(m, v, x),
-            "crps": float(gaussian_crps(m, v, x)),
-            "ece": _calibration_error(claimed, mask, x),
-            "rms_std": float(v.mean().sqrt()),
-            "rmse": float((m - x).square().mean().sqrt()),
-            "const_nll": published_nll(m, v.mean().expand_as(v), x),
-            "best_const_nll": published_nll(m, (m - x).square().mean().expand_as(v), x),
+
+def _scores(bars: ErrorBars, mask: Tensor) -> Scores:
+    found = bars.score(mask)
+    mean, variance, truth = bars.mean[mask], bars.std[mask].square(), bars.truth[mask]
+    squares = (mean - truth).square().mean()
+    scores = {
+        "nll": published_nll(mean, variance, truth),
+        "const_nll": published_nll(mean, variance.mean().expand_as(mean), truth),
+        "best_const_nll": published_nll(mean, squares.expand_as(mean), truth),
+        "crps": found.crps,
+        "ece": found.ece,
+        "rms_std": found.rms_std,
+        "rmse": found.rmse,
+    }
+    for level in found.levels:
+        name = f"{100 * level.level:.0f}"
+        scores |= {
+            f"cover{name}": level.coverage,
+            f"width{name}": level.width,
+            f"const_cover{name}": level.constant_coverage,
+            f"const_width{name}": level.constant_width,
         }
-        for level in LEVELS:
-            interval = _within(claimed[level], mask)
-            constant = constant_width_baseline(m, v, x, level=level)
-            found |= {
-                f"cover{100 * level:.0f}": float(coverage(interval, x)),
-                f"width{100 * level:.0f}": float(mean_width(interval)),
-                f"const_cover{100 * level:.0f}": float(constant.coverage),
-                f"const_width{100 * level:.0f}": float(constant.mean_width),
-            }
-        if quantiles is not None and samples is not None:
-            found["sample_ece"] = _calibration_error(quantiles, mask, x)
-            found["ece_floor"] = ece_floor(len(samples))
-        return found
-
+    if found.sample_ece is not None and found.sample_ece_floor is not None:
+        scores |= {"sample_ece": found.sample_ece, "ece_floor": found.sample_ece_floor}
     return scores
-
-
-def _calibration_error(intervals: Mapping[float, Interval], mask: Tensor, truth: Tensor) -> float:
-    return float(expected_calibration_error(lambda level: _within(intervals[level], mask), truth))
-
-
-def _within(interval: Interval, mask: Tensor) -> Interval:
-    return interval[0][mask], interval[1][mask]

@@ -12,7 +12,6 @@ import ct
 from benchmarks.reconstruction.scores import (
     Scores,
     published_nll,
-    sample_intervals,
     similarity_map,
     slice_scores,
 )
@@ -73,6 +72,8 @@ def test_all_pixels_score_as_the_package_says() -> None:
         assert found["cover" + name] == pytest.approx(level.coverage)
         assert found["width" + name] == pytest.approx(level.width / scale)
         assert found["const_cover" + name] == pytest.approx(level.constant_coverage)
+    for name, region in package.regions.items():
+        assert scored(result(truth), truth)[name]["psnr"] == pytest.approx(region.psnr)
 
 
 def test_regions_part_what_happens_there() -> None:
@@ -113,14 +114,6 @@ def test_exact_samples_score_the_floor_by_quantiles_and_nothing_by_student() -> 
     assert found["sample_ece"] == pytest.approx(found["ece_floor"], rel=0.15)
     assert found["ece"] < 0.015
     assert found["cover95"] == pytest.approx(0.95, abs=0.02)
-
-
-def test_quantiles_are_those_of_torch() -> None:
-    samples = torch.randn(7, 5, 4, generator=torch.Generator().manual_seed(0)).double()
-    for level, (lower, upper) in sample_intervals(samples).items():
-        ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-        expected = samples.quantile(ends, dim=0)
-        assert torch.allclose(torch.stack([lower, upper]), expected)
 
 
 def test_published_likelihood_has_its_closed_form() -> None:
