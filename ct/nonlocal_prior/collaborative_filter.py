@@ -15,10 +15,11 @@ from ct.nonlocal_prior.blocks import Blocks
 
 _AT_ONCE = 4096  # groups in work: 256 kB a row of 16 patches of 64 values, 4 MB a thousand groups
 _KAISER = 2.0  # of the window that fades a patch out toward its edges
+_LEAST_GAIN = 0.1  # a group that is all but zero has no gain, and shall not count endlessly
 _BITS = 40  # sums in fixed point keep so many bits of the largest term
 
 Shrink: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From groups' coefficients, and those of a pilot, to shrunk ones and each group's weight."""
+"""From coefficients [group, references, patch], and a pilot's, to shrunk ones and weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class PatchTransform:
         window: what a patch's pixels count when patches are put together.
     """
 
-    patch: Float[Tensor, "coefficients 1 side side"]
+    patch: Float[Tensor, "coefficients side side"]
     group: Float[Tensor, "group group"]
-    window: Float[Tensor, "1 1 side side"]
+    window: Float[Tensor, "side side"]
 
 
 def patch_transform(blocks: Blocks, like: Tensor) -> PatchTransform:
@@ -44,14 +45,14 @@ def patch_transform(blocks: Blocks, like: Tensor) -> PatchTransform:
         like: a tensor of the device and dtype to compute in.
     """
     cosines = _cosines(blocks.side)
-    patch = torch.einsum("ai,bj->abij", cosines, cosines).flatten(0, 1)[:, None]
+    patch = torch.einsum("ai,bj->abij", cosines, cosines).flatten(0, 1)
     window = torch.kaiser_window(
         blocks.side, periodic=False, beta=_KAISER, dtype=torch.float64, device="cpu"
     )
     return PatchTransform(
         patch=patch.to(like),
         group=_haar(blocks.group).to(like),
-        window=torch.outer(window, window)[None, None].to(like),
+        window=torch.outer(window, window).to(like),
     )
 
 
@@ -67,8 +68,8 @@ def hard_threshold(threshold: float) -> Shrink:
     def shrink(noisy: Tensor, pilot: Tensor) -> tuple[Tensor, Tensor]:
         del pilot
         kept = noisy.abs() > threshold
-        kept[:, 0, 0] = True
-        return noisy * kept, kept.sum((1, 2)).to(noisy.dtype).reciprocal()
+        kept[0, :, 0] = True
+        return noisy * kept, kept.sum((0, 2)).to(noisy.dtype).reciprocal()
 
     return shrink
 
@@ -83,8 +84,7 @@ def wiener(noise_std: float) -> Shrink:
     def shrink(noisy: Tensor, pilot: Tensor) -> tuple[Tensor, Tensor]:
         power = pilot.square()
         gain = power / (power + noise_std**2)
-        # a group of zeros has no gain, and may count for anything
-        return noisy * gain, gain.square().sum((1, 2)).clamp(min=1e-6).reciprocal()
+        return noisy * gain, gain.square().sum((0, 2)).clamp(min=_LEAST_GAIN).reciprocal()
 
     return shrink
 
@@ -138,12 +138,12 @@ def collaborative_filter(
     if exact:
         sums, weights = sums.long(), weights.long()
     for begin in range(0, len(matches), _AT_ONCE):
-        part = matches[begin : begin + _AT_ONCE]
-        groups = transform.group @ noisy[part]
-        pilots = groups if pilot is None else transform.group @ clean[part]
+        part = matches[begin : begin + _AT_ONCE].T
+        groups = _along_group(transform.group, noisy[part])
+        pilots = groups if pilot is None else _along_group(transform.group, clean[part])
         shrunk, weight = shrink(groups, pilots)
-        patches = (transform.group.T @ shrunk) * weight[:, None, None]
-        each = weight[:, None].expand(part.shape)
+        patches = _along_group(transform.group.T, shrunk) * weight[:, None]
+        each = weight.expand(part.shape)
         if exact:
             patches, each = (patches / unit).round().long(), (each * 2.0**_BITS).round().long()
         sums.index_add_(0, part.flatten(), patches.flatten(0, 1))
@@ -153,11 +153,19 @@ def collaborative_filter(
     return _put_together(sums, weights, blocks, transform)
 
 
+def _along_group(
+    basis: Float[Tensor, "group group"], values: Float[Tensor, "group references coefficients"]
+) -> Float[Tensor, "group references coefficients"]:
+    # one product of large matrices, where one a group would be many small ones
+    return (basis @ values.flatten(1)).view(values.shape)
+
+
 def _coefficients(
     image: Float[Tensor, "rows columns"], transform: PatchTransform
 ) -> Float[Tensor, "patches coefficients"]:
-    found = torch.nn.functional.conv2d(image[None, None], transform.patch)
-    return found[0].flatten(1).T.contiguous()
+    side = transform.patch.shape[-1]
+    patches = image.unfold(0, side, 1).unfold(1, side, 1).reshape(-1, side**2)
+    return patches @ transform.patch.flatten(1).T
 
 
 def _put_together(
@@ -166,11 +174,13 @@ def _put_together(
     blocks: Blocks,
     transform: PatchTransform,
 ) -> Float[Tensor, "rows columns"]:
-    back = torch.nn.functional.conv_transpose2d
-    values = sums.T.reshape(1, -1, *blocks.places)
-    above = back(values, transform.patch * transform.window)
-    below = back(weights.reshape(1, 1, *blocks.places), transform.window)
-    return (above / below)[0, 0]
+    window = transform.window.flatten()
+    above = (sums @ transform.patch.flatten(1)) * window
+    below = weights[:, None] * window
+    pixels = [
+        torch.nn.functional.fold(one.T[None], blocks.shape, blocks.side) for one in (above, below)
+    ]
+    return (pixels[0] / pixels[1])[0, 0]
 
 
 def _unit(values: Tensor) -> Tensor:

@@ -68,10 +68,10 @@ def threshold(level):
 
 
 def wiener(std):
-    """Wiener gain of the pilot's power; weight one over its squared norm."""
+    """Wiener gain of the pilot's power; weight one over its squared norm, 10 at most."""
 
     def shrink(noisy, pilot):
         gain = pilot**2 / (pilot**2 + std**2)
-        return noisy * gain, 1 / max((gain**2).sum(), 1e-6)
+        return noisy * gain, 1 / max((gain**2).sum(), 0.1)
 
     return shrink
