@@ -22,6 +22,7 @@ from ct.projectors.operator import Projector
 _FIRST_TV_WEIGHT = 10.0  # while the image is still flat
 _TV_EVERY = 10  # steps between two looks at the image
 _LOST = 2.0  # times the misfit of the start: training has made the image worse, not better
+_LOST_FROM = 1.0  # least misfit of a start that counts: a flat object's start may fit at once
 _LEAST_TV = 1e-3  # a pixel: a flat image would ask for an endless weight
 
 
@@ -229,4 +230,6 @@ def likely_tv_weight(
 def _good(params: Params, notes: dict[str, Tensor]) -> Bool[Tensor, " members"]:
     finite = [value.flatten(1).isfinite().all(1) for value in params.values()]
     finite.append(notes["loss"].isfinite())
-    return torch.stack(finite).all(0) & (notes["misfit"] <= _LOST * notes["first_misfit"])
+    return torch.stack(finite).all(0) & (
+        notes["misfit"] <= _LOST * notes["first_misfit"].clamp(min=_LOST_FROM)
+    )
