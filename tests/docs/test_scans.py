@@ -38,13 +38,20 @@ def test_tooth(data_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["tooth", "neutron", "helsinki"])
-def test_uncertainty(name: str, data_dir: Path, tmp_path: Path) -> None:
+def test_uncertainty(data_dir: Path, tmp_path: Path) -> None:
     main = runpy.run_path(str(SCANS / "uncertainty.py"))["main"]
     settings = '{"steps": 30, "centre_steps": 30, "n_samples": 6}'
-    line = [name, "--data-dir", str(data_dir), "--output", str(tmp_path), "--image-size", "48"]
-    found = main([*line, "--method", "mc-dropout", "--settings", settings])
-    assert (tmp_path / f"{name}_uncertainty.png").read_bytes().startswith(b"\x89PNG")
-    # even of pixels this coarse, views that were kept apart are predicted as well as is said
-    assert 0.85 < found.check.coverage[0.95] <= 1
-    assert abs(found.check.conformal[0.95] - 0.95) < 0.03
+    line = ["--data-dir", str(data_dir), "--output", str(tmp_path), "--image-size", "48"]
+    line += ["--method", "mc-dropout", "--settings", settings]
+    main([*line, "--scans", "tooth,neutron"])
+    found = main([*line, "--scans", "helsinki"])
+    page = (tmp_path / "uncertainty.md").read_text()
+    for name, one in found.items():
+        picture = tmp_path / f"{name}_uncertainty.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert f"../images/{picture.name}" in page
+        # even of pixels this coarse, views that were kept apart are predicted as well as is said
+        assert 0.85 < one["check"]["coverage"]["0.95"] <= 1
+        assert abs(one["check"]["conformal"]["0.95"] - 0.95) < 0.03
+        assert f"{100 * one['check']['coverage']['0.95']:.1f} |" in page
+    assert set(found) == {"tooth", "neutron", "helsinki"}
