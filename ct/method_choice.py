@@ -11,8 +11,10 @@ from ct.classical.tv_differences import anisotropic, isotropic
 from ct.classical.windows import WINDOWS
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
-from ct.inr.links import identity, sigmoid, softplus
+from ct.inr.hash_grid import HashGrid
+from ct.inr.links import clipped, identity, sigmoid, softplus
 from ct.inr.pixel_grid import PixelGrid
+from ct.inr.siren import Siren
 from ct.method_names import METHOD_NAMES
 from ct.problem import Method
 
@@ -22,10 +24,10 @@ Settings: TypeAlias = Mapping[str, Any]
 _NAMED: dict[str, dict[str, Any]] = {
     "window": dict(WINDOWS),
     "norm": {norm.__name__: norm for norm in (isotropic, anisotropic)},
-    "link": {link.name: link for link in (identity, sigmoid, softplus)},
+    "link": {link.name: link for link in (identity, sigmoid, softplus, clipped)},
 }
 _NETWORKS: dict[str, Callable[..., Any]] = {
-    network().name: network for network in (FeatureGrid, FourierNetwork, PixelGrid)
+    network().name: network for network in (FeatureGrid, FourierNetwork, Siren, HashGrid, PixelGrid)
 }
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from ct.inr.links import Link
 from ct.problem import Setting
 
 READ_OUT_SCALE = 0.1
@@ -21,11 +22,16 @@ class ImageNetwork(Protocol):
 
     Attributes:
         name: as the result's metadata calls it.
+        link: what turns the network's output into values.
     """
 
     @property
     def name(self) -> str:
         """The metadata's spelling."""
+
+    @property
+    def link(self) -> Link:
+        """What turns outputs into values."""
 
     def settings(self) -> dict[str, Setting]:
         """Every hyper-parameter by name."""

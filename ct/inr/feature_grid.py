@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count
-from ct.inr.coordinates import READ_OUT_SCALE, CoordinateImage
-from ct.inr.interpolation import interpolate_at, interpolation_matrix
+from ct.inr.coordinates import CoordinateImage
+from ct.inr.interpolation import PlaneInterpolation, level_nodes
 from ct.inr.links import Link, identity
+from ct.inr.perceptron import by_columns, draw_layers, layer_fan_in
 from ct.problem import Setting
 
-_INITIAL_STD = 0.1  # of features: small beside what training makes of them
-_READ_OUT_STEPS = 0.3  # all pixels share the perceptron, so it bears smaller steps than features
+INITIAL_STD = 0.1  # of features: small beside what training makes of them
+READ_OUT_STEPS = 0.3  # all pixels share the perceptron, so it bears smaller steps than features
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +86,7 @@ class FeatureGrid:
             >>> FeatureGrid().levels(128), FeatureGrid().levels(100), FeatureGrid().levels(8)
             ([16, 32, 64, 128], [16, 32, 64, 100], [8])
         """
-        finest = max(2, min(self.finest, side))
-        n_coarser = math.ceil(math.log2(max(finest / self.coarsest, 1)))
-        return [self.coarsest << level for level in range(n_coarser)] + [finest]
+        return [rows for rows, _ in level_nodes(self.coarsest, self.finest, (side, side))]
 
     def build(
         self, shape: tuple[int, int], *, start: float = 0.5, generator: torch.Generator
@@ -112,56 +110,35 @@ class FeatureGridImage(CoordinateImage):
         self.shape = shape
         self._activation = config.activation
         self._link = config.link
-        self.planes = nn.ParameterList()
-        for level, nodes in enumerate(config.levels(max(shape))):
-            # about square cells; two nodes at least, one at each edge
-            rows, columns = (max(2, round(nodes * n / max(shape))) for n in shape)
-            draw = torch.randn(config.channels, rows, columns, generator=generator)
-            self.planes.append(nn.Parameter(_INITIAL_STD * draw))
-            for axis, n_nodes, n_pixels in (
-                ("rows", rows, shape[0]),
-                ("columns", columns, shape[1]),
-            ):
-                matrix = interpolation_matrix(n_nodes, n_pixels).to(draw.dtype)
-                self.register_buffer(f"{axis}_{level}", matrix, persistent=False)
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        fan_in = config.channels * len(self.planes)
-        for fan_out in [config.width] * config.depth + [1]:
-            draw = torch.randn(fan_out, fan_in, generator=generator)
-            self.weights.append(nn.Parameter(draw * math.sqrt(2 / fan_in)))
-            self.biases.append(nn.Parameter(torch.zeros(fan_out, 1)))
-            fan_in = fan_out
-        with torch.no_grad():
-            self.weights[-1] *= READ_OUT_SCALE
-            self.biases[-1] += config.link.inverse(start)
+        levels = level_nodes(config.coarsest, config.finest, shape)
+        self.planes = nn.ParameterList(
+            INITIAL_STD * torch.randn(config.channels, *nodes, generator=generator)
+            for nodes in levels
+        )
+        self.interpolation = PlaneInterpolation(shape, levels)
+        self.weights, self.biases = draw_layers(
+            config.channels * len(self.planes),
+            config.width,
+            config.depth,
+            read_out_bias=config.link.inverse(start),
+            generator=generator,
+        )
         self.dropout_units = {f"planes.{level}": (0, 1, 2) for level in range(len(self.planes))}
         self.step_factors = {
-            name: _READ_OUT_STEPS
+            name: READ_OUT_STEPS
             for name, _ in self.named_parameters()
             if not name.startswith("planes.")
         }
-        self.prior_fan_in = {
-            f"weights.{layer}": weight.shape[1] for layer, weight in enumerate(self.weights)
-        }
+        self.prior_fan_in = layer_fan_in(self.weights)
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the values at all pixel centres."""
-        features = [
-            (self.get_buffer(f"rows_{level}") @ plane @ self.get_buffer(f"columns_{level}").T)
-            for level, plane in enumerate(self.planes)
-        ]
-        return self._read_out(torch.cat(features).flatten(1)).reshape(self.shape)
+        return self._read_out(self.interpolation(list(self.planes))).reshape(self.shape)
 
     def at(self, points: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         """Return the values at any coordinates (x, y)."""
-        features = [interpolate_at(plane, points, self.shape) for plane in self.planes]
-        return self._read_out(torch.cat(features))
+        return self._read_out(self.interpolation.at(list(self.planes), points))
 
     def _read_out(self, features: Float[Tensor, "features n"]) -> Float[Tensor, " n"]:
-        # points lie along the last axis, so that nothing is transposed
-        hidden = features
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if index > 0:
-                hidden = self._activation(hidden)
-            hidden = torch.addmm(bias, weight, hidden)
-        return self._link.function(hidden[0])
+        layers = (self.weights, self.biases)
+        return self._link.function(by_columns(features, layers, self._activation))

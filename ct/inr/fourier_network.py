@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,9 +11,12 @@ from torch import Tensor, nn
 
 from bayesnn.checks import check_count, check_positive
 from bayesnn.networks import FourierFeatures
-from ct.inr.coordinates import READ_OUT_SCALE, CoordinateImage, pixel_coordinates
+from ct.inr.coordinates import CoordinateImage, pixel_coordinates
 from ct.inr.links import Link, identity
+from ct.inr.perceptron import by_rows, draw_layers, layer_fan_in
 from ct.problem import Setting
+
+_STEPS = 0.05  # all pixels share every weight: steps that suit a grid of features diverge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,21 +101,16 @@ class FourierImage(CoordinateImage):
         )
         points = pixel_coordinates(shape).reshape(-1, 2)
         self.register_buffer("pixels", points, persistent=False)
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        fan_in = self.encoding.out_features
-        for fan_out in [config.width] * config.depth + [1]:
-            draw = torch.randn(fan_out, fan_in, generator=generator)
-            self.weights.append(nn.Parameter(draw * math.sqrt(2 / fan_in)))
-            self.biases.append(nn.Parameter(torch.zeros(fan_out)))
-            fan_in = fan_out
-        with torch.no_grad():
-            self.weights[-1] *= READ_OUT_SCALE
-            self.biases[-1] += config.link.inverse(start)
+        self.weights, self.biases = draw_layers(
+            self.encoding.out_features,
+            config.width,
+            config.depth,
+            read_out_bias=config.link.inverse(start),
+            generator=generator,
+        )
         self.dropout_units = {f"weights.{layer}": (1,) for layer in range(1, config.depth + 1)}
-        self.step_factors = {}
-        self.prior_fan_in = {
-            f"weights.{layer}": weight.shape[1] for layer, weight in enumerate(self.weights)
-        }
+        self.step_factors = {name: _STEPS for name, _ in self.named_parameters()}
+        self.prior_fan_in = layer_fan_in(self.weights)
 
     def forward(self) -> Float[Tensor, "rows columns"]:
         """Return the values at all pixel centres."""
@@ -122,12 +119,5 @@ class FourierImage(CoordinateImage):
 
     def at(self, points: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
         """Return the values at any coordinates (x, y)."""
-        return self._read_out(self.encoding(points))
-
-    def _read_out(self, features: Float[Tensor, "n features"]) -> Float[Tensor, " n"]:
-        hidden = features
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if index > 0:
-                hidden = self._activation(hidden)
-            hidden = nn.functional.linear(hidden, weight, bias)
-        return self._link.function(hidden[:, 0])
+        layers = (self.weights, self.biases)
+        return self._link.function(by_rows(self.encoding(points), layers, self._activation))

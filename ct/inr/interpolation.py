@@ -2,11 +2,72 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Float64
-from torch import Tensor
+from torch import Tensor, nn
 
 from ct.inr.coordinates import half_extent
+
+Nodes = tuple[int, int]
+"""Rows and columns of a plane."""
+
+
+class PlaneInterpolation(nn.Module):
+    """Bilinear interpolation of planes of features, of several numbers of nodes, for one image.
+
+    At all pixels a plane F is R F Cᵀ with two small matrices, which are kept.
+    """
+
+    def __init__(self, shape: tuple[int, int], levels: Sequence[Nodes]) -> None:
+        super().__init__()
+        self._shape = shape
+        self._n_levels = len(levels)
+        dtype = torch.get_default_dtype()
+        for level, (rows, columns) in enumerate(levels):
+            by_axis = {"rows": (rows, shape[0]), "columns": (columns, shape[1])}
+            for axis, (n_nodes, n_pixels) in by_axis.items():
+                matrix = interpolation_matrix(n_nodes, n_pixels).to(dtype)
+                self.register_buffer(f"{axis}_{level}", matrix, persistent=False)
+
+    def forward(
+        self, planes: Sequence[Float[Tensor, "channels _ _"]]
+    ) -> Float[Tensor, "features pixels"]:
+        """Return the features of all levels at all pixel centres."""
+        features = [
+            self.get_buffer(f"rows_{level}") @ plane @ self.get_buffer(f"columns_{level}").T
+            for level, plane in enumerate(planes)
+        ]
+        return torch.cat(features).flatten(1)
+
+    def at(
+        self,
+        planes: Sequence[Float[Tensor, "channels _ _"]],
+        points: Float[Tensor, "n 2"],
+    ) -> Float[Tensor, "features n"]:
+        """Return the features of all levels at any coordinates (x, y)."""
+        return torch.cat([interpolate_at(plane, points, self._shape) for plane in planes])
+
+
+def level_nodes(coarsest: int, finest: int, shape: tuple[int, int]) -> list[Nodes]:
+    """Return rows and columns of each level's nodes, twice as many from level to level.
+
+    Along the image's longer side there are `coarsest` nodes, and so on up to `finest` or as many
+    as pixels. Cells are about square, and each side has two nodes at least, one at each edge.
+
+    Example:
+        >>> level_nodes(16, 256, (100, 50))
+        [(16, 8), (32, 16), (64, 32), (100, 50)]
+    """
+    side = max(shape)
+    finest = max(2, min(finest, side))
+    n_coarser = math.ceil(math.log2(max(finest / coarsest, 1)))
+    longer = [coarsest << level for level in range(n_coarser)] + [finest]
+    return [
+        (max(2, round(n * shape[0] / side)), max(2, round(n * shape[1] / side))) for n in longer
+    ]
 
 
 def interpolation_matrix(n_nodes: int, n_pixels: int) -> Float64[Tensor, "pixels nodes"]:

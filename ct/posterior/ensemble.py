@@ -17,7 +17,7 @@ from ct.inr.feature_grid import FeatureGrid
 from ct.posterior.chunked import in_chunks, memory_budget, peak_bytes
 from ct.posterior.excluded import excluded_names, refilled
 from ct.posterior.held_out_views import solve_with_held_out_scale
-from ct.posterior.normalisation import value_range
+from ct.posterior.image_model import network_range
 from ct.posterior.perturbation import perturbed_sinograms
 from ct.posterior.side_by_side import (
     differing_buffers,
@@ -213,7 +213,7 @@ class _Work:
     ) -> None:
         self._method, self._seed, self._progress = method, seed, progress
         self._checkpoint = problem.checkpoint
-        self._values = value_range(problem)
+        self._values = network_range(problem, method.network)
         self._problem = self._values.normalised(problem)
         self._descent = Descent(
             steps=method.steps, learning_rate=method.learning_rate, tv_share=method.tv_share

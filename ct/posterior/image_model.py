@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
@@ -60,6 +61,17 @@ class ImageModel:
             for name, _ in self.network.named_parameters()
         }
 
+    def prior_energy(self, members: Params, precision: float) -> Float[Tensor, " members"]:
+        """Return ½ τ Σ_i fan-in_i θ_i² of each of several members.
+
+        Args:
+            members: θ of each, stacked.
+            precision: τ.
+        """
+        variance = self.prior_variance(precision)
+        squares = [value.flatten(1).square().sum(1) / variance[n] for n, value in members.items()]
+        return torch.stack(squares).sum(0) / 2
+
 
 def image_model(
     problem: Problem, network: ImageNetwork, *, seed: int, place: int = 0
@@ -75,8 +87,21 @@ def image_model(
     Returns:
         The model, on the problem's device and in its dtype.
     """
-    values = value_range(problem)
+    values = network_range(problem, network)
     built = network.build(
         problem.grid.shape, start=values.level, generator=seeded_generator(seed, place)
     ).to(problem.sinogram)
     return ImageModel(network=built, problem=values.normalised(problem), values=values)
+
+
+def network_range(problem: Problem, network: ImageNetwork) -> ValueRange:
+    """Return the range that a network's outputs of 0 to 1 stand for.
+
+    Args:
+        problem: what was measured.
+        network: the kind of network, whose link says whether 0 is the image's zero.
+
+    Returns:
+        The range.
+    """
+    return value_range(problem, lowest=0.0 if network.link.from_zero else None)

@@ -43,7 +43,7 @@ class ValueRange:
         )
 
 
-def value_range(problem: Problem) -> ValueRange:
+def value_range(problem: Problem, *, lowest: float | None = None) -> ValueRange:
     """Estimate where an image's values lie, from its sinogram.
 
     Offset and scale are quantiles, 0.5 % and 99.5 %, of a filtered back-projection, so they follow
@@ -52,6 +52,7 @@ def value_range(problem: Problem) -> ValueRange:
 
     Args:
         problem: what was measured.
+        lowest: the offset where it is known, such as 0 for air; None to estimate it.
 
     Returns:
         The range.
@@ -61,6 +62,7 @@ def value_range(problem: Problem) -> ValueRange:
     ordered = image.flatten().double().sort().values
     last = ordered.numel() - 1
     low, high = (float(ordered[round(share * last)]) for share in (_OUTER, 1 - _OUTER))
+    low = low if lowest is None else lowest
     width = max(problem.grid.shape) * problem.grid.pixel_size
     noise = problem.noise_std[problem.noise_std.isfinite()]  # of the rays that were measured
     scale = max(high - low, float(noise.median()) / width)

@@ -9,8 +9,11 @@ from torch.func import functional_call
 from ct.inr.coordinates import pixel_coordinates
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
-from ct.inr.links import identity, sigmoid, softplus
+from ct.inr.hash_grid import HashGrid
+from ct.inr.hashed_plane import HashedPlane
+from ct.inr.links import clipped, identity, sigmoid, softplus
 from ct.inr.pixel_grid import PixelGrid
+from ct.inr.siren import Siren
 
 NETWORKS = [
     FeatureGrid(coarsest=4, channels=3, width=8),
@@ -19,6 +22,10 @@ NETWORKS = [
     FourierNetwork(n_frequencies=10, frequency_std=5.0, width=12, depth=2),
     FourierNetwork(n_frequencies=10, width=12, depth=1, link=sigmoid),
     PixelGrid(link=softplus),
+    HashGrid(coarsest=4, entries=50, channels=3, width=8),
+    HashGrid(coarsest=4, entries=7, channels=2, width=8, depth=1, activation=torch.tanh),
+    Siren(width=12, depth=2),
+    Siren(frequency=10.0, width=7, depth=3, link=clipped),
 ]
 SHAPES = [(12, 12), (9, 14), (15, 4), (1, 6)]
 
@@ -71,6 +78,53 @@ def test_settings_say_everything_and_fit_into_json(config):
     assert set(json.loads(json.dumps(config.settings()))) == set(vars(config))
 
 
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda c: c.name)
+def test_stacked_parameters_render_side_by_side(config, device):
+    images = [_build(config, seed=seed).to(device, torch.float64) for seed in range(3)]
+    buffers = dict(images[0].named_buffers())
+    if any(not torch.equal(b, dict(images[1].named_buffers())[n]) for n, b in buffers.items()):
+        images = images[:1] * 3  # drawn frequencies differ, so one network's
+    members = [{n: p.detach() for n, p in image.named_parameters()} for image in images]
+    members[1] = {name: 1.1 * value for name, value in members[1].items()}
+    stacked = {name: torch.stack([m[name] for m in members]) for name in members[0]}
+
+    def loss(params):
+        return functional_call(images[0], params, ()).square().sum()
+
+    together = torch.func.vmap(torch.func.grad(loss))(stacked)
+    for index, member in enumerate(members):
+        alone = torch.func.grad(loss)(member)
+        for name, value in alone.items():
+            assert torch.allclose(together[name][index], value, rtol=1e-9, atol=1e-11), name
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda c: c.name)
+def test_forward_and_reverse_derivatives_agree(config):
+    image = _build(config).double()
+    params = {name: p.detach() for name, p in image.named_parameters()}
+    generator = torch.Generator().manual_seed(2)
+    tangent = {n: torch.randn(p.shape, generator=generator).to(p) for n, p in params.items()}
+
+    def render(values):
+        return functional_call(image, values, ())
+
+    cotangent = torch.rand(image.shape, generator=generator).double()
+    _, along = torch.func.jvp(render, (params,), (tangent,))
+    _, pull = torch.func.vjp(render, params)
+    (back,) = pull(cotangent)
+    product = sum(float((tangent[name] * back[name]).sum()) for name in params)
+    assert abs(float((along * cotangent).sum()) - product) <= 1e-9 * max(abs(product), 1.0)
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda c: c.name)
+def test_what_is_said_of_parameters_names_parameters(config):
+    image = _build(config)
+    names = {name for name, _ in image.named_parameters()}
+    for said in (image.dropout_units, image.step_factors, image.prior_fan_in):
+        assert set(said) <= names
+    assert all(factor > 0 for factor in image.step_factors.values())
+
+
 def test_links_bound_the_image():
     low = _build(NETWORKS[2])()
     assert bool((low > 0).all())
@@ -78,13 +132,102 @@ def test_links_bound_the_image():
     assert bool(((unit > 0) & (unit < 1)).all())
 
 
-@pytest.mark.parametrize("link", [identity, sigmoid, softplus], ids=lambda link: link.name)
+LINKS = [identity, sigmoid, softplus, clipped]
+every_link = pytest.mark.parametrize("link", LINKS, ids=lambda link: link.name)
+
+
+@every_link
 @pytest.mark.parametrize("value", [0.05, 0.4, 0.95])
 def test_links_are_inverted_and_images_start_there(link, value):
     back = link.function(torch.tensor(link.inverse(value), dtype=torch.float64))
     assert torch.isclose(back, torch.tensor(value, dtype=torch.float64))
     image = FeatureGrid(link=link).build((8, 8), start=value, generator=torch.Generator())()
     assert torch.allclose(image, torch.full((8, 8), value), atol=0.05)
+
+
+@every_link
+def test_links_never_fall_and_keep_their_range(link):
+    values = link.function(torch.linspace(-30, 30, 1001, dtype=torch.float64))
+    assert bool((values.diff() >= 0).all())
+    lowest, highest = {
+        "identity": (-30, 30), "sigmoid": (0, 1), "softplus": (0, 31), "clipped": (0, 30)
+    }[link.name]  # fmt: skip
+    assert lowest <= float(values.min()) <= lowest + 1e-12
+    assert float(values.max()) <= highest
+    assert bool((values == 0).sum() > 1) == (link is clipped)
+
+
+def test_the_clipped_links_gradient_is_that_of_a_projected_descent():
+    values = torch.tensor([-1.0, -1.0, 0.0, 0.0, 2.0, 2.0], requires_grad=True)
+    upstream = torch.tensor([3.0, -3.0, 3.0, -3.0, 3.0, -3.0])
+    (gradient,) = torch.autograd.grad(clipped.function(values), values, upstream)
+    # where the loss wants more, it always gets through; where it wants less, above zero alone
+    assert gradient.tolist() == [0, -3, 0, -3, 3, -3]
+
+
+def test_training_through_the_clipped_link_finds_exact_zeros_and_leaves_them_again():
+    target = torch.zeros(6, 6, dtype=torch.float64)
+    target[2:4, 1:5] = 0.7
+    image = PixelGrid(link=clipped).build((6, 6), start=0.3, generator=torch.Generator()).double()
+
+    def train(wanted):
+        optimiser = torch.optim.Adam(image.parameters(), lr=0.02)
+        for _ in range(400):
+            optimiser.zero_grad()
+            (image() - wanted).square().sum().backward()
+            optimiser.step()
+        return image().detach()
+
+    found = train(target)
+    assert torch.allclose(found, target, atol=1e-3)
+    assert bool((train(target - 0.1)[target == 0] == 0).all())
+    assert torch.allclose(train(0.7 - target), 0.7 - target, atol=1e-3)
+
+
+def test_sines_start_with_phases_of_unit_variance_at_any_depth():
+    network = Siren(width=512, depth=6)
+    image = network.build((24, 24), generator=torch.Generator().manual_seed(0)).double()
+    hidden = pixel_coordinates((24, 24)).reshape(-1, 2)
+    with torch.no_grad():
+        for layer, (weight, bias) in enumerate(zip(image.weights, image.biases, strict=True)):
+            phase = 30.0 * (hidden @ weight.T + bias)
+            if 0 < layer < 6:
+                # weights alone give one; biases, within ±30/√512, add a half of it
+                assert abs(float(phase.var()) - 1 - 30**2 / 512 / 3) < 0.25
+            hidden = torch.sin(phase)
+        assert float((image() - 0.5).abs().max()) < 0.5
+
+
+def test_hashed_planes_are_gathers_with_the_adjoint_of_a_gather():
+    plane = HashedPlane((9, 13), 20)
+    table = torch.randn(3, 20, dtype=torch.float64, requires_grad=True)
+    index = (torch.arange(13) ^ (torch.arange(9)[:, None] * 2654435761)) % 20
+    assert torch.equal(plane(table), table[:, index])
+    weights = torch.randn(3, 9, 13, dtype=torch.float64)
+    (found,) = torch.autograd.grad((plane(table) * weights).sum(), table)
+    (expected,) = torch.autograd.grad((table[:, index] * weights).sum(), table)
+    assert torch.allclose(found, expected, atol=1e-14)
+    assert torch.autograd.gradcheck(plane, table, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(plane, table)
+
+
+def test_a_table_with_room_for_all_nodes_is_a_feature_grid():
+    generators = [torch.Generator().manual_seed(4) for _ in range(2)]
+    grid = FeatureGrid(finest=32, width=8).build((20, 32), generator=generators[0])
+    hashed = HashGrid(finest=32, width=8).build((20, 32), generator=generators[1])
+    assert torch.allclose(grid(), hashed(), atol=1e-6)
+
+
+@pytest.mark.parametrize("config", [HashGrid(coarsest=8, entries=64, channels=4, width=16)])
+def test_gradients_are_the_same_bits_each_time(config, device):
+    image = _build(config, (64, 48)).to(device)
+    weights = torch.randn(64, 48, generator=torch.Generator().manual_seed(0)).to(device)
+    runs = []
+    for _ in range(3):
+        found = torch.autograd.grad((image() * weights).sum(), list(image.tables))
+        runs.append(torch.cat([one.flatten() for one in found]))
+    assert torch.equal(runs[0], runs[1])
+    assert torch.equal(runs[0], runs[2])
 
 
 def test_the_published_network_has_the_published_size():
@@ -107,6 +250,10 @@ def test_levels_double_up_to_the_image_or_the_finest():
         (FeatureGrid, {"width": 0}),
         (FourierNetwork, {"frequency_std": -1.0}),
         (FourierNetwork, {"depth": 0}),
+        (Siren, {"frequency": 0.0}),
+        (Siren, {"width": 0}),
+        (HashGrid, {"entries": 0}),
+        (HashGrid, {"coarsest": 1}),
     ],
 )
 def test_impossible_sizes_are_refused(kind, wrong):

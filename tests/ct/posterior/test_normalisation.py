@@ -65,3 +65,10 @@ def test_an_empty_scan_has_the_scale_of_its_noise():
     values = value_range(_problem(torch.zeros(GRID.shape, dtype=torch.float64), noise_std=0.1))
     assert values.scale == pytest.approx(0.1 / 12)
     assert values.offset == 0
+
+
+def test_a_lowest_value_that_is_known_is_the_offset():
+    problem = _problem(_image(0.2, 1.0))
+    free, known = value_range(problem), value_range(problem, lowest=0.0)
+    assert known.offset == 0
+    assert abs(known.offset + known.scale - free.offset - free.scale) < 1e-9
