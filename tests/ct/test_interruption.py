@@ -72,6 +72,29 @@ def test_an_existing_result_stays_until_the_new_one_is_whole(stack: Path, tmp_pa
     assert output.read_bytes() == b"earlier"
 
 
+def test_training_goes_on_within_a_slice(
+    stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ct.checkpoint_file.SECONDS_BETWEEN_SAVES", 0.0)
+    settings = {**TINY, "steps": 8, "held_out": 0.2}
+    whole, output = tmp_path / "whole.h5", tmp_path / "rec.h5"
+    reconstruct_file(config(stack, whole, settings=settings, slices="0:2"))
+    with pytest.raises(Interrupted, match="1 of 2 slices are kept"):
+        reconstruct_file(
+            config(stack, output, settings=settings, slices="0:2"),
+            progress=interrupt_after(1.6, 2),
+        )
+    assert any((tmp_path / ".rec.h5.state").iterdir())
+    calls: list[float] = []
+    reconstruct_file(
+        config(stack, output, settings=settings, slices="0:2", resume=True),
+        progress=lambda done, _: calls.append(done),
+    )
+    assert_same_result(whole, output)
+    # after what was done before, the next step is one that was not
+    assert min(done for done in calls if done > 1) > 1.5
+
+
 SLOW_WALK = """
 import sys, ct.checkpoint_file, ct.cli, ct.workflow
 from tests.ct.workflow_runs import Walk
