@@ -91,8 +91,8 @@ def test_training_goes_on_within_a_slice(
         progress=lambda done, _: calls.append(done),
     )
     assert_same_result(whole, output)
-    # after what was done before, the next step is one that was not
-    assert min(done for done in calls if done > 1) > 1.5
+    # no step of the fit without the held-out views is taken again: its samples come first
+    assert min(done for done in calls if done > 1) > 1.3
 
 
 SLOW_WALK = """
