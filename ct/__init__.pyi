@@ -20,6 +20,7 @@ from .noise import estimate_noise_std_between_views as estimate_noise_std_betwee
 from .nonlocal_prior.bm3d import bm3d as bm3d
 from .output.conversion import convert as convert
 from .posterior.ensemble import ensemble as ensemble
+from .posterior.hmc import hmc as hmc
 from .posterior.mc_dropout import mc_dropout as mc_dropout
 from .posterior.published import published_mc_dropout as published_mc_dropout
 from .projectors.operator import projector as projector

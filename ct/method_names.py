@@ -11,5 +11,6 @@ METHOD_NAMES = (
     "bm3d",
     "published-mc-dropout",
     "ensemble",
+    "hmc",
 )
 """Each is a function of `ct` with underscores: "mc-dropout" is `ct.mc_dropout`."""

@@ -48,6 +48,9 @@ METHODS = [
         learning_rate=1e-3,
         held_out=0,
     ),
+    ct.hmc(
+        n_chains=2, warm_up=5, samples_per_chain=2, thinning=2, max_leapfrogs=1, steps=4, held_out=0
+    ),
 ]
 IDS = [
     "fbp-hann",
@@ -64,6 +67,7 @@ IDS = [
     "published-mc-dropout",
     "ensemble-grid",
     "ensemble-fourier-dropout",
+    "hmc",
 ]
 every_method = pytest.mark.parametrize("method", METHODS, ids=IDS)
 
