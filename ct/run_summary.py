@@ -112,11 +112,12 @@ def summarise_calibration(records: Sequence[Metadata]) -> str:
 
 
 def warnings_of(records: Sequence[Metadata]) -> tuple[str, ...]:
-    """Return what a user must know before the result is used: a noise that cannot be, lost members.
+    """Return what a user must know before the result is used.
 
     Args:
         records: what is to be said of each slice; its diagnostics may hold `findings` and
-            "excluded_members", the numbers of members or chains that diverged.
+            "excluded_members", the numbers of members or chains that diverged. A calibration of
+            "none: …" says why there is none.
     """
     noise = [
         finding["text"]
@@ -130,4 +131,5 @@ def warnings_of(records: Sequence[Metadata]) -> tuple[str, ...]:
         for one in records
         if one["diagnostics"].get("excluded_members")
     ]
-    return (*noise[:1], *lost)
+    plain = [one["calibration"] for one in records if one["calibration"].startswith("none: ")]
+    return (*noise[:1], *(f"calibration of the error bars: {text}" for text in plain[:1]), *lost)

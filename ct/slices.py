@@ -118,7 +118,7 @@ class SliceSolver:
             estimates = self._estimates(problems, first_slice + start, report)
             solved += [
                 SolvedSlice(
-                    estimate=estimate,
+                    estimate=self._with_reason(estimate),
                     noise_mean=_noise_mean(std),
                     mismatch=self._examine(problem, estimate, first_slice + start + place),
                 )
@@ -154,6 +154,14 @@ class SliceSolver:
         (problem,) = problems
         seed = seeded_generator(self.seed, first_slice).initial_seed()
         return [self.method.solve(problem, seed=seed, progress=progress)]
+
+    def _with_reason(self, estimate: Estimate) -> Estimate:
+        # error bars that should have been calibrated, and are as computed
+        share, n_views = self.method.settings().get("held_out"), self.scan.n_views
+        if estimate.std is None or estimate.calibration != "none" or not share:
+            return estimate
+        reason = f"none: {n_views} views are too few to hold out a share of {share} of them"
+        return replace(estimate, calibration=reason)
 
     def _examine(self, problem: Problem, estimate: Estimate, index: int) -> Mismatch | None:
         step = math.ceil(len(self.slices) / MOST_EXAMINED)

@@ -20,6 +20,7 @@ def record(noise: float, *findings: str) -> dict[str, object]:
     return {
         "noise_std": noise,
         "noise_std_source": "estimated",
+        "calibration": "none",
         "diagnostics": {"findings": found} if findings else {},
     }
 
@@ -100,3 +101,7 @@ def test_what_must_be_known_is_said_once_for_the_noise_and_for_every_lost_member
         "slice 4: members 2, 5 diverged and are left out",
     )
     assert warnings_of([{**record(0.1), "slice": 0}]) == ()
+    spared = {**record(0.1), "calibration": "none: 3 views are too few"}
+    assert warnings_of([spared, spared]) == (
+        "calibration of the error bars: none: 3 views are too few",
+    )
