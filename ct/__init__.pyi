@@ -21,8 +21,11 @@ from .nonlocal_prior.bm3d import bm3d as bm3d
 from .output.conversion import convert as convert
 from .posterior.ensemble import ensemble as ensemble
 from .posterior.hmc import hmc as hmc
+from .posterior.infinite_width import infinite_width as infinite_width
 from .posterior.mc_dropout import mc_dropout as mc_dropout
+from .posterior.mean_field import mean_field as mean_field
 from .posterior.published import published_mc_dropout as published_mc_dropout
+from .posterior.ntkgp import ntkgp as ntkgp
 from .projectors.operator import projector as projector
 from .reconstruction import reconstruct as reconstruct
 from .result import Reconstruction as Reconstruction

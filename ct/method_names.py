@@ -11,6 +11,9 @@ METHOD_NAMES = (
     "bm3d",
     "published-mc-dropout",
     "ensemble",
+    "ntkgp",
     "hmc",
+    "mean-field",
+    "infinite-width",
 )
 """Each is a function of `ct` with underscores: "mc-dropout" is `ct.mc_dropout`."""

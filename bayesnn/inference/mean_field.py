@@ -162,7 +162,7 @@ class MeanFieldFit:
             std={name: log_std.detach().exp() for name, log_std in self._log_std.items()},
         )
 
-    def step(self, energy: Energy, learning_rate: float) -> float:
+    def step(self, energy: Energy, learning_rate: float) -> Float[Tensor, ""]:
         """Make one step of Adam.
 
         Args:
@@ -184,7 +184,7 @@ class MeanFieldFit:
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         self._steps += 1
-        return float(loss.detach())
+        return loss.detach()  # not a float: that would wait for the device
 
     def state(self) -> dict[str, Tensor]:
         """Return all that the fit's future depends on."""

@@ -11,6 +11,7 @@ from ct.classical.tv_differences import anisotropic
 from ct.classical.windows import ramp
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
+from ct.inr.wide_network import WideNetwork
 from ct.method_names import METHOD_NAMES
 from ct.problem import StackMethod
 
@@ -51,6 +52,12 @@ METHODS = [
     ct.hmc(
         n_chains=2, warm_up=5, samples_per_chain=2, thinning=2, max_leapfrogs=1, steps=4, held_out=0
     ),
+    ct.mean_field(network=SMALL, steps=10, n_samples=3),
+    ct.ntkgp(
+        network=WideNetwork(n_frequencies=20, width=8, depth=1, frequency_std=5.0),
+        n_members=2,
+        max_steps=2,
+    ),
 ]
 IDS = [
     "fbp-hann",
@@ -68,6 +75,8 @@ IDS = [
     "ensemble-grid",
     "ensemble-fourier-dropout",
     "hmc",
+    "mean-field",
+    "ntkgp",
 ]
 every_method = pytest.mark.parametrize("method", METHODS, ids=IDS)
 

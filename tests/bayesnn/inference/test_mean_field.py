@@ -82,13 +82,13 @@ def test_the_loss_is_the_negative_evidence_bound():
 @pytest.mark.parametrize("cut", [0, 1, 17])
 def test_a_fit_that_was_stopped_goes_on_to_the_same_numbers(cut):
     whole, first, second = (MeanFieldFit(start(), prior_std=PRIOR, seed=3) for _ in range(3))
-    losses = [whole.step(energy, 0.02) for _ in range(30)]
+    losses = [float(whole.step(energy, 0.02)) for _ in range(30)]
     for _ in range(cut):
         first.step(energy, 0.02)
     saved = {name: value.clone() for name, value in first.state().items()}
     second.restore(saved)
     assert second.n_steps == cut
-    assert [second.step(energy, 0.02) for _ in range(30 - cut)] == losses[cut:]
+    assert [float(second.step(energy, 0.02)) for _ in range(30 - cut)] == losses[cut:]
     for name in PRIOR:
         assert torch.equal(second.posterior().std[name], whole.posterior().std[name])
 
@@ -100,7 +100,7 @@ def test_seeds_decide_and_nothing_global_changes():
 
     def loss(seed: int) -> float:
         torch.rand(1)
-        return MeanFieldFit(start(), prior_std=PRIOR, seed=seed).step(energy, 0.1)
+        return float(MeanFieldFit(start(), prior_std=PRIOR, seed=seed).step(energy, 0.1))
 
     first, again, other = loss(0), loss(0), loss(1)
     assert first == again != other
