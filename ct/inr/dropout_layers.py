@@ -20,18 +20,21 @@ from ct.inr.counter_masks import keep_mask
 
 _MULTIPLE = 16  # of columns: rows start where wide loads may
 _READ_OUT_ROWS = 8  # the fewest rows of a matrix that fast products take
-_PARTS = 64  # of a sum over all pixels, which are added up in the end
+_MOST_PARTS = 64  # of a sum over all pixels, which are added up in the end
+_PART_NUMBERS = 2**21  # of all parts together: enough to keep a GPU busy
 
 
 @runtime_checkable
 class Elementwise(Protocol):
     """What happens between two products: as plain operations, or as kernels."""
 
-    def activate(self, values: Tensor, key: Tensor, *, width: int, rate: float) -> Tensor:
+    def activate(
+        self, values: Tensor, key: Tensor, *, width: int, rate: float, first: int
+    ) -> Tensor:
         """Return m · SiLU(v) / (1 − rate), then a column of ones and zeros."""
 
     def activate_backward(
-        self, grads: Tensor, values: Tensor, key: Tensor, *, width: int, rate: float
+        self, grads: Tensor, values: Tensor, key: Tensor, *, width: int, rate: float, first: int
     ) -> Tensor:
         """Return the gradient with respect to v."""
 
@@ -58,9 +61,22 @@ class DropoutLayers:
         keys: Int32[Tensor, "hidden words"],
         weights: list[Tensor],
         biases: list[Tensor],
+        *,
+        first: int = 0,
     ) -> Float[Tensor, " padded"]:
-        """Return the outputs, one number for each row of `padded_inputs`, without a link."""
-        return cast("Tensor", _Layers.apply(self, inputs, keys, *weights, *biases))  # type: ignore[no-untyped-call]
+        """Return the outputs, one number a row, without a link.
+
+        Args:
+            inputs: from `padded_inputs`.
+            keys: of the masks, one for each hidden layer.
+            weights: of each layer, [out, in].
+            biases: of each layer.
+            first: the number of the first row's pixel, which its mask follows.
+
+        Returns:
+            The outputs; those of padded rows mean nothing.
+        """
+        return cast("Tensor", _Layers.apply(self, inputs, keys, first, *weights, *biases))  # type: ignore[no-untyped-call]
 
 
 def stride(width: int) -> int:
@@ -74,9 +90,9 @@ def stride(width: int) -> int:
 
 
 def padded_inputs(features: Float[Tensor, "n features"], operands: torch.dtype) -> Tensor:
-    """Return features with their column of ones, and rows of zeros up to `_PARTS` equal parts."""
+    """Return features with their column of ones, and rows of zeros up to equal parts."""
     n, width = features.shape
-    multiple = _PARTS * _READ_OUT_ROWS
+    multiple = _MOST_PARTS * _READ_OUT_ROWS
     rows = -(-n // multiple) * multiple
     inputs = torch.zeros(rows, stride(width), dtype=operands, device=features.device)
     inputs[:n, :width] = features
@@ -87,29 +103,31 @@ def padded_inputs(features: Float[Tensor, "n features"], operands: torch.dtype) 
 class Plain:
     """SiLU and dropout as operations of torch, on any device and in any type."""
 
-    def activate(self, values: Tensor, key: Tensor, *, width: int, rate: float) -> Tensor:
+    def activate(
+        self, values: Tensor, key: Tensor, *, width: int, rate: float, first: int
+    ) -> Tensor:
         """Return m · SiLU(v) / (1 − rate), then a column of ones and zeros."""
         result = torch.zeros_like(values)
         result[:, :width] = functional.silu(values[:, :width]) * self._scale(
-            values, key, width, rate
+            values, key, width, rate, first
         )
         result[:, width] = 1
         return result
 
     def activate_backward(
-        self, grads: Tensor, values: Tensor, key: Tensor, *, width: int, rate: float
+        self, grads: Tensor, values: Tensor, key: Tensor, *, width: int, rate: float, first: int
     ) -> Tensor:
         """Return the gradient with respect to v."""
         v = values[:, :width]
         s = torch.sigmoid(v)
         result = torch.zeros_like(values)
-        scale = self._scale(values, key, width, rate)
+        scale = self._scale(values, key, width, rate, first)
         result[:, :width] = grads[:, :width] * s * (1 + v * (1 - s)) * scale
         return result
 
     @staticmethod
-    def _scale(values: Tensor, key: Tensor, width: int, rate: float) -> Tensor:
-        counters = unit_counters(0, len(values), width, device=values.device)
+    def _scale(values: Tensor, key: Tensor, width: int, rate: float, first: int) -> Tensor:
+        counters = unit_counters(first, first + len(values), width, device=values.device)
         return keep_mask(key, counters, rate).to(values.dtype) / (1 - rate)
 
 
@@ -127,15 +145,17 @@ def unit_counters(start: int, stop: int, width: int, *, device: torch.device) ->
 class _Layers(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, layers: DropoutLayers, inputs: Tensor, keys: Tensor, *params: Tensor
+        ctx: Any, layers: DropoutLayers, inputs: Tensor, keys: Tensor, first: int, *params: Tensor
     ) -> Tensor:
         packed = _packed(layers, inputs.shape[1], params)
         hidden, saved = inputs, []
         for key, matrix in zip(keys, packed[:-1], strict=True):
             values = hidden @ matrix.T
             saved += [hidden, values]
-            hidden = layers.elementwise.activate(values, key, width=layers.width, rate=layers.rate)
-        ctx.layers, ctx.shapes = layers, [p.shape for p in params]
+            hidden = layers.elementwise.activate(
+                values, key, width=layers.width, rate=layers.rate, first=first
+            )
+        ctx.layers, ctx.first, ctx.shapes = layers, first, [p.shape for p in params]
         ctx.save_for_backward(keys, *packed, *saved, hidden)
         return _accurate(hidden, packed[-1].T)[:, 0].contiguous()
 
@@ -151,13 +171,13 @@ class _Layers(torch.autograd.Function):
             hidden, values = inner[2 * index], inner[2 * index + 1]
             grads = layers.elementwise.activate_backward(
                 grads @ packed[index + 1], values, keys[index],
-                width=layers.width, rate=layers.rate,
+                width=layers.width, rate=layers.rate, first=ctx.first,
             )  # fmt: skip
             sums.append(_sum_of_products(grads, hidden))
         sums.reverse()
         weights, biases = ctx.shapes[:n_layers], ctx.shapes[n_layers:]
         return (
-            None, None, None,
+            None, None, None, None,
             *(total[: out[0], : out[1]] for total, out in zip(sums, weights, strict=True)),
             *(
                 total[: out[0], shape[1]]
@@ -189,7 +209,10 @@ def _accurate(a: Tensor, b: Tensor) -> Tensor:
 
 def _sum_of_products(a: Tensor, b: Tensor) -> Tensor:
     """Return aᵀ b by equal parts: all pixels meet in a few numbers, so one sum would be slow."""
-    a, b = a.reshape(_PARTS, -1, a.shape[1]), b.reshape(_PARTS, -1, b.shape[1])
+    parts = _MOST_PARTS
+    while parts > 1 and parts * a.shape[1] * b.shape[1] > 2 * _PART_NUMBERS:
+        parts //= 2
+    a, b = a.reshape(parts, -1, a.shape[1]), b.reshape(parts, -1, b.shape[1])
     if a.is_cuda and a.dtype == torch.bfloat16:
         return torch.bmm(a.mT, b, out_dtype=torch.float32).sum(0)
     return torch.bmm(a.mT, b).sum(0)

@@ -14,10 +14,10 @@ from bayesnn.checks import check_count, check_positive
 from bayesnn.networks import FourierFeatures
 from ct.inr.coordinates import pixel_coordinates
 from ct.inr.counter_masks import keep_mask
-from ct.inr.dropout_layers import DropoutLayers, padded_inputs, unit_counters
+from ct.inr.dropout_layers import DropoutLayers, padded_inputs, stride, unit_counters
 from ct.projectors.triton_weights import can_run_kernels
 
-_PIXELS = 2**14  # at once where autograd keeps every step of the way
+_PLAIN_COPIES = 8  # of a layer's values, which autograd keeps, and masks in 64 bits
 _OLDEST_GPU = (8, 0)  # with products of bfloat16
 
 
@@ -78,6 +78,9 @@ class PixelDropoutImage(nn.Module):
 
     On a GPU in float32 the products take bfloat16 factors, are summed in float32, and change
     float32 parameters; the masks are those of every other device.
+
+    Attributes:
+        pixels_at_once: for how many pixels all layers are kept at a time; None for all.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class PixelDropoutImage(nn.Module):
             self.biases.append(nn.Parameter(uniform / math.sqrt(fan_in)))
             fan_in = fan_out
         self._inputs: Tensor | None = None
+        self.pixels_at_once: int | None = None
 
     @property
     def arithmetic(self) -> str:
@@ -120,30 +124,49 @@ class PixelDropoutImage(nn.Module):
         Returns:
             The image, in [0, 1].
         """
+        n = math.prod(self.shape)
         layers = _fused_layers(self.weights[0], self._width, self._rate)
-        if layers is None:
-            outputs = self._in_pieces(keys)
+        size = self.pixels_at_once or n
+        if size < n:
+            pieces = [
+                # all but the result is computed again for the gradient, or memory would grow with n
+                checkpoint(
+                    self._piece, layers, keys, range(first, min(first + size, n)),
+                    use_reentrant=False, preserve_rng_state=False,
+                )
+                for first in range(0, n, size)
+            ]  # fmt: skip
+            outputs = torch.cat(pieces)
         else:
-            if self._inputs is None:  # Fourier features are the same in every step
-                self._inputs = padded_inputs(self._features(0, None), layers.operands)
-            outputs = layers(self._inputs, keys, list(self.weights), list(self.biases))
-        return torch.sigmoid(outputs[: self.shape[0] * self.shape[1]]).reshape(self.shape)
+            outputs = self._piece(layers, keys, range(n))
+        return torch.sigmoid(outputs).reshape(self.shape)
 
-    def _in_pieces(self, keys: Tensor) -> Float[Tensor, " n"]:
-        n = self.shape[0] * self.shape[1]
-        if n <= _PIXELS:
-            return self._piece(keys, 0)
-        pieces = [
-            # all but the result is computed again for the gradient, or memory would grow with n
-            checkpoint(self._piece, keys, start, use_reentrant=False, preserve_rng_state=False)
-            for start in range(0, n, _PIXELS)
-        ]
-        return torch.cat(pieces)
+    def that_fit(self, budget: int) -> int:
+        """Return for how many pixels all layers take so many bytes in training, 1 at least."""
+        if _fused_layers(self.weights[0], self._width, self._rate) is None:
+            numbers, size = _PLAIN_COPIES * len(self.weights) * self._width, 8
+        else:
+            numbers, size = 2 * len(self.weights) * stride(self._width), 2
+        features = 2 * stride(self.encoding.out_features)
+        return max(1, min(budget // (size * (numbers + features)), math.prod(self.shape)))
 
-    def _piece(self, keys: Tensor, start: int) -> Float[Tensor, " n"]:
-        hidden = self._features(start, start + _PIXELS)
-        stop = start + len(hidden)
-        counters = unit_counters(start, stop, self._width, device=hidden.device)
+    def _piece(
+        self, layers: DropoutLayers | None, keys: Tensor, pixels: range
+    ) -> Float[Tensor, " n"]:
+        if layers is None:
+            return self._plain_piece(keys, pixels)
+        whole = len(pixels) == math.prod(self.shape)
+        inputs = self._inputs if whole else None
+        if inputs is None:
+            inputs = padded_inputs(self._features(pixels), layers.operands)
+        if whole:
+            self._inputs = inputs  # which are the same in every step
+        weights, biases = list(self.weights), list(self.biases)
+        return layers(inputs, keys, weights, biases, first=pixels.start)[: len(pixels)]
+
+    def _plain_piece(self, keys: Tensor, pixels: range) -> Float[Tensor, " n"]:
+        hidden = self._features(pixels)
+        counters = unit_counters(pixels.start, pixels.stop, self._width, device=hidden.device)
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if index > 0:
                 kept = keep_mask(keys[index - 1], counters, self._rate)
@@ -151,9 +174,9 @@ class PixelDropoutImage(nn.Module):
             hidden = nn.functional.linear(hidden, weight, bias)
         return hidden[:, 0]
 
-    def _features(self, start: int, stop: int | None) -> Float[Tensor, "n features"]:
-        points = self.get_buffer("pixels")[start:stop].to(self.encoding.frequencies)
-        features: Tensor = self.encoding(points)
+    def _features(self, pixels: range) -> Float[Tensor, "n features"]:
+        points = self.get_buffer("pixels")[pixels.start : pixels.stop]
+        features: Tensor = self.encoding(points.to(self.encoding.frequencies))
         return features
 
 

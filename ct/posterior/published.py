@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ from bayesnn.seeds import seeded_generator
 from ct.classical.total_variation import anisotropic_tv
 from ct.inr.counter_masks import draw_keys
 from ct.inr.pixel_dropout import PixelDropoutImage, PixelDropoutNetwork
+from ct.posterior.chunked import memory_budget
 from ct.posterior.held_out_views import solve_with_held_out_scale
 from ct.posterior.normalisation import ValueRange, value_range
 from ct.posterior.repeated_step import RepeatedStep
@@ -52,8 +55,8 @@ def published_mc_dropout(
     and side the pixels along the square around the image at any angle. Samples are images under
     fresh masks; their mean and standard deviation are the result.
 
-    `ct.mc_dropout` is more accurate and takes seconds. On an H100 a step of 512² pixels takes
-    milliseconds (benchmarks/results/ct_published_gpu.md); on a CPU it takes most of a minute.
+    `ct.mc_dropout` is more accurate and takes seconds. A step of 512² pixels is 0.8 TFLOP: a few
+    milliseconds on an H100 (benchmarks/results/ct_published_gpu.md), and not meant for a CPU.
 
     Args:
         n_frequencies: Fourier frequencies.
@@ -172,10 +175,7 @@ class PublishedMCDropout:
                 progress(done, self.steps + self.n_samples)
 
         values = self._range(problem)
-        network = self._network.build(
-            problem.grid.shape, generator=seeded_generator(seed, _INITIAL)
-        ).to(problem.sinogram)
-        loss = self._train(network, values.normalised(problem), seed, report)
+        network, loss = self._trained(values.normalised(problem), seed, report)
         moments = sample_moments(
             (values.to_image(image) for image in self._samples(network, seed, report)),
             n_samples=self.n_samples,
@@ -188,6 +188,7 @@ class PublishedMCDropout:
             "offset": values.offset,
             "scale": values.scale,
             "arithmetic": network.arithmetic,
+            "pixels_at_once": network.pixels_at_once,
         }
         return Estimate(
             mean=moments.mean, std=moments.std, samples=moments.samples, diagnostics=diagnostics
@@ -207,6 +208,39 @@ class PublishedMCDropout:
         if self.lowest is None or self.highest is None:
             return value_range(problem)
         return ValueRange(offset=self.lowest, scale=self.highest - self.lowest, level=0.5)
+
+    def _trained(
+        self, problem: Problem, seed: int, report: Callable[[int], None]
+    ) -> tuple[PixelDropoutImage, float]:
+        """Train, with fewer pixels at once where the memory runs out.
+
+        Returns:
+            The network and the last step's loss.
+        """
+        shape, at_once, said = problem.grid.shape, None, False
+        budget = memory_budget(problem.sinogram.device, problem.memory_budget)
+        while True:
+            network = self._network.build(shape, generator=seeded_generator(seed, _INITIAL))
+            network = network.to(problem.sinogram)
+            at_once = network.that_fit(budget) if at_once is None else at_once
+            network.pixels_at_once = at_once
+            try:
+                return network, self._train(network, problem, seed, report)
+            except torch.OutOfMemoryError:
+                if at_once == 1:
+                    raise
+            # outside the handler, whose traceback holds on to the memory
+            del network
+            gc.collect()
+            at_once = at_once // 2
+            if not said:
+                warnings.warn(
+                    f"published-mc-dropout: {2 * at_once} pixels at once do not fit the device's "
+                    "memory; training begins again with fewer.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            said = True
 
     def _train(
         self,

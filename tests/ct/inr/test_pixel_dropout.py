@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from ct.inr import pixel_dropout
 from ct.inr.counter_masks import draw_keys, keep_mask
 from ct.inr.dropout_layers import DropoutLayers, Plain, padded_inputs, unit_counters
 from ct.inr.pixel_dropout import PixelDropoutImage, PixelDropoutNetwork
@@ -60,10 +59,10 @@ def test_masks_keep_the_mean_and_depend_on_the_key_alone() -> None:
     assert bool((draws.std(0) > 0).all())
 
 
-def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_change_nothing() -> None:
     network, keys = _network().double(), _keys()
     whole, gradients = network(keys), _gradients(network, keys)
-    monkeypatch.setattr(pixel_dropout, "_PIXELS", 40)
+    network.pixels_at_once = 40
     assert torch.allclose(network(keys), whole, atol=1e-14)
     for one, other in zip(_gradients(network, keys), gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-12)
@@ -73,7 +72,7 @@ def test_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_gradient_written_out_is_autograds(width: int) -> None:
     network, keys = _network(width=width).double(), _keys()
     layers = DropoutLayers(width=width, rate=0.3, operands=torch.float64, elementwise=Plain())
-    inputs = padded_inputs(network._features(0, None), torch.float64)
+    inputs = padded_inputs(network._features(range(126)), torch.float64)
     outputs = layers(inputs, keys, list(network.weights), list(network.biases))
     image = torch.sigmoid(outputs[:126]).reshape(SHAPE)
     assert torch.allclose(image, network(keys), atol=1e-13)
@@ -90,6 +89,26 @@ def test_kernels_equal_plain_operations_in_the_interpreter() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_pieces_of_the_layers_have_the_masks_of_their_pixels() -> None:
+    network, keys = _network().double(), _keys()
+    layers = DropoutLayers(width=19, rate=0.3, operands=torch.float64, elementwise=Plain())
+    with torch.no_grad():
+        whole = network._piece(layers, keys, range(126))
+        assert torch.equal(network._piece(None, keys, range(126)).sign(), whole.sign())
+        part = network._piece(layers, keys, range(50, 90))
+    assert torch.allclose(part, whole[50:90], atol=1e-13)
+
+
+@pytest.mark.gpu
+def test_pieces_on_a_gpu_change_nothing_but_rounding() -> None:
+    network, keys = _network((40, 50)).cuda(), _keys().cuda()
+    whole, gradients = network(keys).detach(), _gradients(network, keys)
+    network.pixels_at_once = 700
+    assert torch.allclose(network(keys).detach(), whole, atol=1e-5)
+    for one, other in zip(_gradients(network, keys), gradients, strict=True):
+        assert float((one - other).norm() / other.norm()) < 1e-2
 
 
 @pytest.mark.gpu

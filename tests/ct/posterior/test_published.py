@@ -104,6 +104,34 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers() -> None:
     resumed = _small().solve(problem, seed=1)
     assert torch.equal(whole.mean, resumed.mean)
     assert whole.diagnostics == resumed.diagnostics
+    assert checkpoint.load() is not None
+
+
+def test_little_memory_means_fewer_pixels_at_once_and_the_same_image() -> None:
+    whole = _small().solve(_problem(), seed=1)
+    assert whole.diagnostics["pixels_at_once"] == 14 * 20
+    part = _small().solve(dataclasses.replace(_problem(), memory_budget=500_000), seed=1)
+    assert 1 < int(part.diagnostics["pixels_at_once"] or 0) < 14 * 20
+    assert torch.allclose(part.mean, whole.mean, atol=1e-10)
+
+
+def test_memory_that_runs_out_is_said_once_and_fewer_pixels_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward = PixelDropoutImage.forward
+
+    def small(self: PixelDropoutImage, keys: torch.Tensor) -> torch.Tensor:
+        if self.pixels_at_once is None or self.pixels_at_once > 100:
+            raise torch.OutOfMemoryError
+        return forward(self, keys)
+
+    monkeypatch.setattr(PixelDropoutImage, "forward", small)
+    with pytest.warns(RuntimeWarning, match="280 pixels") as said:
+        found = _small().solve(_problem(), seed=1)
+    assert len(said) == 1
+    assert found.diagnostics["pixels_at_once"] == 70
+    monkeypatch.setattr(PixelDropoutImage, "forward", forward)
+    assert torch.allclose(found.mean, _small().solve(_problem(), seed=1).mean, atol=1e-10)
 
 
 def test_the_devices_agree_to_the_precision_of_their_products(device: str) -> None:
