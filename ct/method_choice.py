@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import ct
+from bayesnn.inference.hmc import no_u_turn, random_length
+from bayesnn.kernels import nngp, ntk
 from ct.classical.tv_differences import anisotropic, isotropic
 from ct.classical.windows import WINDOWS
 from ct.inr.feature_grid import FeatureGrid
@@ -15,7 +17,9 @@ from ct.inr.hash_grid import HashGrid
 from ct.inr.links import clipped, identity, sigmoid, softplus
 from ct.inr.pixel_grid import PixelGrid
 from ct.inr.siren import Siren
+from ct.inr.wide_network import WideNetwork
 from ct.method_names import METHOD_NAMES
+from ct.posterior.infinite_width_network import ACTIVATIONS
 from ct.problem import Method
 
 Settings: TypeAlias = Mapping[str, Any]
@@ -24,10 +28,13 @@ Settings: TypeAlias = Mapping[str, Any]
 _NAMED: dict[str, dict[str, Any]] = {
     "window": dict(WINDOWS),
     "norm": {norm.__name__: norm for norm in (isotropic, anisotropic)},
+    "activation": {function.__name__: function for function in ACTIVATIONS},
+    "kernel": {kernel.__name__: kernel for kernel in (nngp, ntk, no_u_turn, random_length)},
     "link": {link.name: link for link in (identity, sigmoid, softplus, clipped)},
 }
 _NETWORKS: dict[str, Callable[..., Any]] = {
-    network().name: network for network in (FeatureGrid, FourierNetwork, Siren, HashGrid, PixelGrid)
+    network().name: network
+    for network in (FeatureGrid, FourierNetwork, Siren, HashGrid, PixelGrid, WideNetwork)
 }
 
 

@@ -40,6 +40,7 @@ class Linearisation:
         rest: the names of all other trainable parameters.
         precision: Λ.
         uniform_precision: its value for each tensor; None for one that varies.
+        n_outputs: k, of a point.
         vectorised: whether torch.func.vmap takes the network.
         bytes_per_point: of a block, for one member.
         memory_budget: bytes of a block.
@@ -51,6 +52,7 @@ class Linearisation:
     rest: tuple[str, ...]
     precision: Params
     uniform_precision: dict[str, float | None]
+    n_outputs: int
     vectorised: bool
     bytes_per_point: int
     memory_budget: int
@@ -292,6 +294,7 @@ def linearise(
         rest=rest,
         precision=precision,
         uniform_precision={name: uniform(value) for name, value in precision.items()},
+        n_outputs=n_outputs,
         vectorised=True,
         bytes_per_point=max(1, numbers * x.element_size()),
         memory_budget=memory_budget or (CPU_BUDGET if x.device.type == "cpu" else DEVICE_BUDGET),

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count, check_positive
-from bayesnn.networks import Erf, FourierFeatures, mlp
+from bayesnn.networks import FourierFeatures, mlp
 from ct.inr.coordinates import CoordinateImage, pixel_coordinates
 from ct.inr.links import Link, identity
+from ct.posterior.infinite_width_network import activation_module
 from ct.problem import Setting
 
 
@@ -33,7 +34,7 @@ class WideNetwork:
         depth: number of hidden layers.
         weight_std: prior standard deviation of all weights, times √fan_in.
         bias_std: prior standard deviation of all biases.
-        activation: makes the activation of the hidden layers, such as `torch.nn.SiLU`.
+        activation: of the hidden layers; one whose kernels are known, such as `torch.tanh`.
         link: applied to the output, such as `ct.inr.links.sigmoid`.
 
     Raises:
@@ -55,7 +56,7 @@ class WideNetwork:
     depth: int = 2
     weight_std: float = 1.5
     bias_std: float = 0.05
-    activation: Callable[[], nn.Module] = Erf
+    activation: Callable[[Tensor], Tensor] = torch.erf
     link: Link = identity
 
     def __post_init__(self) -> None:
@@ -112,7 +113,7 @@ class WideImage(CoordinateImage):
             out_features=1,
             width=config.width,
             depth=config.depth,
-            activation=config.activation(),
+            activation=activation_module(config.activation),
             weight_std=config.weight_std,
             bias_std=config.bias_std,
             generator=generator,

@@ -62,10 +62,12 @@ def refilled(
     mean = samples.mean(0)
     turned = _contrasts(n)[:, : k - 1] @ _contrasts(k).T
     factor = ((n - 1) / (k - 1)) ** 0.5
-    return mean + torch.tensordot(factor * turned.to(samples), samples - mean, dims=1)
+    added: Tensor = torch.tensordot(factor * turned.to(samples), samples - mean, dims=1)
+    return mean + added
 
 
 def _contrasts(n: int) -> Float[Tensor, "n less"]:
     """Return Helmert's orthonormal contrasts: columns that are orthogonal to the constants."""
     full = torch.cat([torch.ones(n, 1, dtype=torch.float64), torch.eye(n, dtype=torch.float64)], 1)
-    return torch.linalg.qr(full[:, :n]).Q[:, 1:]
+    basis: Tensor = torch.linalg.qr(full[:, :n]).Q
+    return basis[:, 1:]

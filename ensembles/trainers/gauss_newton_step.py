@@ -1,7 +1,8 @@
 """One step of damped Gauss–Newton in function space, for many members side by side.
 
 At a point θ with residual e, Jacobian J and d = θ − c, a step s solves
-(JᵀJ + (σ² + λ)Λ)s = Jᵀe − σ²Λd. By Woodbury's identity, with μ = σ² + λ, K = JΛ⁻¹Jᵀ and
+(JᵀJ + (σ² + λ)Λ)s = Jᵀe − σ²Λd (where data are functions H of all values, J is H times the
+network's). By Woodbury's identity, with μ = σ² + λ, K = JΛ⁻¹Jᵀ and
 a = (K + μI)⁻¹(e + σ²/μ·Jd), it is s = Λ⁻¹Jᵀa − σ²/μ·d: one system of the size of the data a member.
 The damping λ follows, member by member, the ratio ρ of the actual to the predicted decrease
 (Levenberg, 1944; Marquardt, 1963), smoothly: λ is multiplied by 2^(1 − 2ρ), between ½ and 8.
@@ -25,6 +26,7 @@ from ensembles.evaluation import over_members
 from ensembles.linearisation import Linearisation
 from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Params
+from ensembles.trainers.observation import observed_kernel
 from ensembles.trainers.problem import TrainingProblem
 
 LARGEST_RISE = 8.0  # of λ in one step
@@ -146,18 +148,21 @@ class Step:
             both = torch.zeros_like(now.numbers).repeat(2)
             stepped = self(kept_problem(problem, both), now.kept(both), first=first)
             return stepped.kept(both[:1])
-        center, weight = problem.center, _weight(problem)
+        center, weight, observe = problem.center, _weight(problem), problem.observation
         noise = 0.0 if center is None else problem.loss.pull
         # a moved start would have no place on the flow that members without a regulariser follow
         point = now.params if center is None else _extrapolated(now, _momentum(now, noise))
         fixed = problem.linearised_at({}, problem.shift)  # where J does not move with θ
         linear = self.ready.at(problem.linearised_at(point, problem.shift))
         residual = (
-            self._residual(problem, point) if fixed else weight * (problem.targets - linear.values)
+            self._residual(problem, point)
+            if fixed
+            else weight * (problem.targets - observe(linear.values))
         )
         m, n, k = residual.shape
+        kernel = observed_kernel(observe, linear.kernel(), self.ready.n_outputs).double()
         flat_weight = weight.double().expand(n, k).T.flatten()  # the points run fastest
-        kernel = linear.kernel().double() * flat_weight.unsqueeze(1) * flat_weight
+        kernel = kernel * flat_weight.unsqueeze(1) * flat_weight
         scale = kernel.diagonal(dim1=1, dim2=2).mean(1)
         damping = self.initial_damping * scale if first else now.damping
         damping = torch.zeros_like(scale) if fixed else torch.maximum(damping, 1 / now.time_left)
@@ -171,15 +176,15 @@ class Step:
         else:
             change = {name: point[name] - value for name, value in center.items()}
             distance = self.ready.squared_norm(change)
-            moved = (weight * linear.times(change)).transpose(1, 2).flatten(1).double()  # J·d
+            moved = weight * observe(linear.times(change))  # J·d
+            moved = moved.transpose(1, 2).flatten(1).double()
             trial = {
                 name: torch.addcmul(value, change[name], _per_member(-pull, value))
                 for name, value in point.items()
             }
         solved = _solve(kernel, total, rows + pull.unsqueeze(1) * moved)
-        linear.add_preconditioned_transpose(
-            trial, weight * solved.view(m, k, n).transpose(1, 2).to(residual)
-        )
+        pulled = weight * solved.view(m, k, n).transpose(1, 2).to(residual)
+        linear.add_preconditioned_transpose(trial, observe.transpose(pulled))
 
         # inner products of the step in the metric Λ, from function space alone
         curved = (kernel @ solved.unsqueeze(2)).squeeze(2)
@@ -227,7 +232,7 @@ class Step:
             )
 
         blocks = [at(problem.inputs[points]) for points in self.ready.blocks(len(problem.targets))]
-        return _weight(problem) * (problem.targets - torch.cat(blocks, dim=1))
+        return _weight(problem) * (problem.targets - problem.observation(torch.cat(blocks, dim=1)))
 
 
 def _weight(problem: TrainingProblem) -> Float[Tensor, "#n k"]:

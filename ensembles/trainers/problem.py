@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
@@ -13,6 +13,7 @@ from ensembles.losses import Loss
 from ensembles.methods.protocol import Params, Shift
 from ensembles.trainers.member_size import MemberSize
 from ensembles.trainers.monitor import Monitor
+from ensembles.trainers.observation import Observation, Pointwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +21,16 @@ class TrainingProblem:
     """What m members minimise, given n data.
 
     Each minimises (1/n)·Σ_i v_i·loss(f̃(x_i, θ), target_i) + pull/(2n)·‖θ − c‖²_Λ over θ, with
-    f̃ = value + offset. For squares the fixed function is in the targets, and there is no offset.
+    f̃ = value + offset. For squares the fixed function is in the targets, and there is no offset;
+    their data may be linear functions of all values at once, and `loss(H·f̃, target)` is summed.
 
     Attributes:
         network: the module; its own parameters are not used.
         value: the trained part of one member, (network, θ, shift, x) -> [n, k].
         linearised_at: where the network's Jacobian is that of `value`, (θ, shift) -> parameters.
         inputs: the data, shared by all members.
-        targets: data, with target noise where the method asks for it.
+        targets: data, with target noise where the method asks for it; one an input, unless
+            `observation` says otherwise.
         offset: the fixed function δ at the inputs; None where it is zero or in the targets.
         row_weight: v; None for 1.
         loss: of one datum; its `pull` is that of the regulariser. Where there is no regulariser,
@@ -36,12 +39,13 @@ class TrainingProblem:
         center: c, stacked; None where there is no regulariser.
         shift: the parameter sets of the fixed function, stacked.
         precision: Λ, of one member.
+        observation: H; only trainers of squares by Gauss–Newton take one.
     """
 
     network: nn.Module
     value: Callable[[nn.Module, Params, Shift, Tensor], Tensor]
     linearised_at: Callable[[Params, Shift], Params]
-    inputs: Float[Tensor, "n ..."]
+    inputs: Float[Tensor, "p ..."]
     targets: Float[Tensor, "m n t"]
     offset: Float[Tensor, "m n k"] | None
     row_weight: Float[Tensor, " n"] | None
@@ -50,6 +54,7 @@ class TrainingProblem:
     center: Params | None
     shift: Shift
     precision: Params
+    observation: Observation = field(default_factory=Pointwise)
 
 
 @dataclass(frozen=True, kw_only=True)
