@@ -41,18 +41,18 @@ def run_entry(
     """
     try:
         method = entry.make(data)
-    except _FAILURES as error:
-        yield {"slice": slices[0], "error": _said(error)}
+    except FAILURES as error:
+        yield {"slice": slices[0], "error": said(error)}
         return
     for index in slices:
         if time.monotonic() > until:
             yield {"slice": index, "error": "not run: the time of the whole run was over"}
             return
         try:
-            with _at_most(limit):
+            with at_most(limit):
                 yield one_slice(method, data, index)
-        except _FAILURES as error:
-            yield {"slice": index, "error": _said(error)}
+        except FAILURES as error:
+            yield {"slice": index, "error": said(error)}
             return  # the other slices would fail alike, and cost as much
         finally:
             gc.collect()
@@ -91,7 +91,7 @@ def one_slice(method: Method | None, data: Simulated, index: int) -> Record:
     }
 
 
-_FAILURES = (
+FAILURES = (
     ArithmeticError,
     ImportError,
     LookupError,
@@ -103,13 +103,16 @@ _FAILURES = (
 )
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """Return an error as one short line."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"[:200]
 
 
 @contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer."""
+
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"stopped after {seconds:g} s a slice")
 
