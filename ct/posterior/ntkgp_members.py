@@ -125,6 +125,19 @@ class MemberWork:
             good=images.isfinite().all(1),
         )
 
+    def drawn(
+        self, numbers: range
+    ) -> tuple[Float[Tensor, "members rows columns"], Float[Tensor, "members views detectors"]]:
+        """Return what members are before training, f_θ₀ + δ as images, and what they see, y + σε.
+
+        Under the exact posterior, an image p that saw z becomes p + Θ Aᵀ (A Θ Aᵀ + σ²)⁻¹ (z − A p).
+        """
+        draws = self._draws(numbers)
+        values = self._delta(draws) + self._values(draws.start)
+        images = self._network.start + self._factor * values.squeeze(-1)
+        seen = perturbed_sinograms(self._problem, seeds=self._noise_seeds(numbers))
+        return images.view(-1, *self._problem.grid.shape), seen
+
     def _draws(self, numbers: range) -> MemberDraw:
         each = [
             _METHOD.draw(self._network.body, generator=seeded_generator(self._seed, _DRAWS, number))
@@ -145,11 +158,13 @@ class MemberWork:
         self, numbers: range, draws: MemberDraw
     ) -> Float[Tensor, "members views detectors"]:
         """Return y + σε_m − A(level + factor · δ_m): δ is rendered once, and projected once."""
-        seeds = [seeded_generator(self._seed, _NOISE, number).initial_seed() for number in numbers]
-        seen = perturbed_sinograms(self._centred, seeds=seeds)
+        seen = perturbed_sinograms(self._centred, seeds=self._noise_seeds(numbers))
         delta = self._delta(draws).view(-1, *self._problem.grid.shape)
         shift: Tensor = self._factor * self._problem.projector(delta)
         return seen - shift
+
+    def _noise_seeds(self, numbers: range) -> list[int]:
+        return [seeded_generator(self._seed, _NOISE, number).initial_seed() for number in numbers]
 
     def _rays(self) -> RayObservation:
         if self._matrix is None:
