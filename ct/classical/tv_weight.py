@@ -29,6 +29,7 @@ _STILL = 0.01  # relative change of χ² in a round, below which a weight's scor
 _LEAST_FIT = 0.5  # χ² a ray; the best weights leave 0.57 to 0.94
 _FACTOR = 1.6  # from one weight to the next
 _MOST_WEIGHTS = 14  # a range of 1.6¹³ = 450
+_MOST_PRECISE = 16.0  # times the precision of a ray whose noise has the root mean square
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,11 @@ def choose_weights(
     wrong by one factor, λ follows and the image hardly moves; rules that ask for χ² = rays, or
     count degrees of freedom, lose up to 2 dB where it is 5 % wrong.
 
+    Rays through air may have thousands of times the photons of others. Their residuals would be
+    most of any χ², long before the iteration has brought them down to the noise, and the rays
+    through the object would not be heard; so no ray is taken for more than four times as exact as
+    the noise's root mean square.
+
     Args:
         problem: sinograms and precisions; its weights do not matter.
         metric: the filters.
@@ -74,6 +80,7 @@ def choose_weights(
     Returns:
         The weights.
     """
+    problem = dataclasses.replace(problem, precision=_bounded(problem.precision))
     held = _held_out(problem)
     fitted = dataclasses.replace(problem, precision=torch.where(held, 0.0, problem.precision))
     state, weights = _first_weights(fitted, metric)
@@ -103,6 +110,17 @@ def choose_weights(
         state=ended,
         tried=[len(search.scores) for search in searches],
     )
+
+
+def _bounded(
+    precision: Float[Tensor, "slices views detectors"],
+) -> Float[Tensor, "slices views detectors"]:
+    """Return the precisions, none above 16 over the mean variance of the slice's rays."""
+    measured = precision > 0
+    variance = torch.where(measured, 1 / precision, 0.0)
+    mean = _total(variance) / measured.sum(dim=(-2, -1)).clamp(min=1)
+    most = (_MOST_PRECISE / mean.clamp(min=1e-300))[:, None, None]
+    return torch.minimum(precision.double(), most).to(precision)
 
 
 def _first_weights(fitted: TVProblem, metric: Metric) -> tuple[State, Float64[Tensor, " slices"]]:

@@ -136,3 +136,23 @@ def test_noise_is_not_fitted_where_held_out_views_say_nothing() -> None:
     fitted = dataclasses.replace(problem, precision=rest, weights=chosen.weights)
     found = minimise(fitted, metric, start(fitted, metric), tolerance=3e-3, max_iterations=1000)
     assert float(found.chi_squared) > 0.45 * float((rest > 0).sum())
+
+
+def test_rays_through_air_do_not_decide_alone() -> None:
+    # for a million photons beside the object, a thousand behind its middle
+    problem, metric, truth = _phantom(20, 0.3)
+    clean = problem.projector(truth)[None]
+    noise_std = 0.01 * (3.5 * clean / clean.max()).exp()
+    draws = torch.randn(clean.shape, generator=torch.Generator().manual_seed(3)).to(clean)
+    bright = dataclasses.replace(
+        problem, sinograms=clean + noise_std * draws, precision=noise_std.square().reciprocal()
+    )
+    chosen = choose_weights(bright, metric).weights
+    errors = []
+    for factor in (0.1, 1.0, 10.0):
+        weighted = dataclasses.replace(bright, weights=factor * chosen)
+        found = minimise(
+            weighted, metric, start(weighted, metric), tolerance=0.03, max_iterations=500
+        )
+        errors.append(float((found.images - truth).square().mean().sqrt()))
+    assert errors[1] == min(errors)
