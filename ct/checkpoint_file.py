@@ -15,19 +15,24 @@ from typing import Any
 
 from torch import Tensor
 
-from bayesnn.files import atomic_write
+from ensembles.tensor_file import read_tensor_file, write_tensor_file
 
 SECONDS_BETWEEN_SAVES = 20.0
+_MOST_SECONDS = 50.0  # between saves, however long they take: an interruption loses no more
+SHARE = 0.05  # of the time, at most, that saving may take until then
+_FORMAT = "bayesnn-ct-state"
+_VERSION = 1  # raise it whenever older code would misread the files
 
 
 class FileCheckpoint:
     """A `ct.checkpoint.Checkpoint` in a folder: one safetensors file for each part of the work.
 
     Files are written beside their place and renamed, so that a killed process leaves the last
-    state or the one before, whole. Each says what work it belongs to; a state of other work is
-    never loaded. All parts together write at most once in `seconds`: `due` is true that long after
-    the last time. A state that is saved earlier, such as that of a part that is done, waits in
-    memory for the next write, or for `flush`.
+    state or the one before, whole. Each holds a digest of its numbers and says what work it belongs
+    to; a state of other work is never loaded. All parts together write at most once in `seconds`,
+    less often where writing takes long: `due` is true that long after the last time. A state that
+    is saved earlier, such as that of a part that is done, waits in memory for the next write, or
+    for `flush`.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class FileCheckpoint:
         text = json.dumps(work, sort_keys=True)
         work_digest = hashlib.sha256(text.encode()).hexdigest()
         self._store = _Store(
-            folder=folder, work=work_digest, seconds=every, clock=clock, written=clock()
+            folder=folder, work=work_digest, seconds=every, clock=clock, written=clock(), wait=every
         )
         self._name = "work"
 
@@ -61,8 +66,7 @@ class FileCheckpoint:
     def save(self, state: Mapping[str, Tensor]) -> None:
         """Copy the state to the CPU, and write it, now if that is due."""
         self._store.waiting[self._name] = {
-            name: tensor.detach().to("cpu", copy=True).contiguous()
-            for name, tensor in state.items()
+            name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()
         }
         if self.due():
             self.flush()
@@ -112,20 +116,25 @@ class _Store:
     seconds: float
     clock: Callable[[], float]
     written: float
+    wait: float
     waiting: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     complained: bool = False
 
     def due(self) -> bool:
-        return self.clock() - self.written >= self.seconds
+        return self.clock() - self.written >= self.wait
 
     def write(self) -> None:
-        from safetensors.torch import save_file
-
+        began = self.clock()
         try:
             for name in list(self.waiting):
                 self.folder.mkdir(exist_ok=True)
-                with atomic_write(self._path(name)) as temporary:
-                    save_file(self.waiting[name], temporary, metadata={"work": self.work})
+                write_tensor_file(
+                    self._path(name),
+                    self.waiting[name],
+                    {"work": self.work},
+                    file_format=_FORMAT,
+                    version=_VERSION,
+                )
                 del self.waiting[name]
         except (OSError, ValueError) as error:
             if not self.complained:
@@ -135,19 +144,18 @@ class _Store:
                     "lose the slice in work.",
                     stacklevel=2,
                 )
-        # what a slow disk takes for it is no work that could be lost
         self.written = self.clock()
+        took = self.written - began
+        self.wait = max(self.seconds, min(took / SHARE, _MOST_SECONDS))
 
     def read(self, name: str) -> dict[str, Tensor] | None:
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(self._path(name), framework="pt") as file:
-                if (file.metadata() or {}).get("work") != self.work:
-                    return None
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError):
+            tensors, content = read_tensor_file(
+                self._path(name), file_format=_FORMAT, version=_VERSION
+            )
+        except ValueError:
             return None  # none there, or of a damaged disk
+        return tensors if content.get("work") == self.work else None
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"

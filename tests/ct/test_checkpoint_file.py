@@ -86,6 +86,26 @@ def test_all_parts_write_once_in_a_while_and_lose_nothing(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_slow_writing_is_done_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    work = at(tmp_path, clock)
+
+    seconds = iter((0.1, 2.0, 60.0))
+
+    def slow(*_: object, **__: object) -> None:
+        clock.now += next(seconds)
+
+    monkeypatch.setattr("ct.checkpoint_file.write_tensor_file", slow)
+    for pause in (20.0, 40.0, 50.0):
+        work.save({"step": torch.tensor(1)})
+        work.flush()
+        clock.now += pause - 0.1
+        assert not work.due()
+        clock.now += 0.2
+        assert work.due()
+        clock.now = 0.0
+
+
 def test_a_damaged_state_is_none(tmp_path: Path) -> None:
     work = at(tmp_path)
     work.save({"step": torch.arange(1000)})
@@ -116,8 +136,9 @@ def test_names_of_parts_are_no_paths(tmp_path: Path, name: str) -> None:
 ENDLESS = """
 import sys, torch
 from pathlib import Path
-from ct.checkpoint_file import FileCheckpoint
-work = FileCheckpoint(Path(sys.argv[1]), work=1, seconds=0.0)
+from ct import checkpoint_file
+checkpoint_file.SHARE = 1e9
+work = checkpoint_file.FileCheckpoint(Path(sys.argv[1]), work=1, seconds=0.0)
 for step in range(10**9):
     work.save({"a": torch.full((300_000,), step), "b": torch.full((300_000,), step)})
     print(step, flush=True)

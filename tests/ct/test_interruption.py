@@ -75,7 +75,7 @@ def test_an_existing_result_stays_until_the_new_one_is_whole(stack: Path, tmp_pa
 def test_training_goes_on_within_a_slice(
     stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ct.checkpoint_file.SECONDS_BETWEEN_SAVES", 0.0)
+    save_every_step(monkeypatch)
     settings = {**TINY, "steps": 8, "held_out": 0.2}
     whole, output = tmp_path / "whole.h5", tmp_path / "rec.h5"
     reconstruct_file(config(stack, whole, settings=settings, slices="0:2"))
@@ -98,8 +98,8 @@ def test_training_goes_on_within_a_slice(
 SLOW_WALK = """
 import sys, ct.checkpoint_file, ct.cli, ct.workflow
 from tests.ct.workflow_runs import Walk
-ct.checkpoint_file.SECONDS_BETWEEN_SAVES = 0.0
-ct.workflow.choose_method = lambda *_: Walk(pause=0.004)
+ct.checkpoint_file.SECONDS_BETWEEN_SAVES, ct.checkpoint_file.SHARE = 0.1, 1e9
+ct.workflow.choose_method = lambda *_: Walk(pause=0.02)
 sys.exit(ct.cli.run(sys.argv[1:]))
 """
 
@@ -109,8 +109,13 @@ def walk(monkeypatch: pytest.MonkeyPatch) -> Walk:
     """The method of all runs of a test, in place of the one that is named."""
     method = Walk(taken=([],))
     monkeypatch.setattr("ct.workflow.choose_method", lambda *_: method)
-    monkeypatch.setattr("ct.checkpoint_file.SECONDS_BETWEEN_SAVES", 0.0)
+    save_every_step(monkeypatch)
     return method
+
+
+def save_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ct.checkpoint_file.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("ct.checkpoint_file.SHARE", 1e9)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
@@ -129,10 +134,9 @@ def test_a_killed_process_loses_nothing_that_was_saved(
         cwd=Path(__file__).parents[2],
     )
     state = folder / ".rec.h5.state" / "work.slice-2.walk.safetensors"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not state.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    time.sleep(0.05)
     process.send_signal(signal_number)
     _, complaint = process.communicate(timeout=60)
     assert finished(output) == [0, 1], complaint
