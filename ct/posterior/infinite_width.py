@@ -14,7 +14,7 @@ from bayesnn.kernels import ntk
 from bayesnn.seeds import seeded_generator
 from ct.posterior.chunked import in_chunks, memory_budget
 from ct.posterior.held_out_views import solve_with_held_out_scale
-from ct.posterior.infinite_width_network import Activation, KernelOf, WideNetwork
+from ct.posterior.infinite_width_network import Activation, InfiniteNetwork, KernelOf
 from ct.posterior.infinite_width_posterior import ScanPosterior
 from ct.posterior.infinite_width_prior import ImagePrior, chosen_prior, posterior_of
 from ct.posterior.infinite_width_samples import DrawnDeviations
@@ -38,7 +38,7 @@ def infinite_width(
     amplitude: float | None = None,
     unknown_level: bool = True,
     fit_noise: bool = False,
-    tolerance: float = 1e-3,
+    tolerance: float = 2e-3,
     sample_tolerance: float = 3e-3,
     n_samples: int = 64,
     held_out: float = 0.0,
@@ -104,7 +104,7 @@ def infinite_width(
         40.0
     """
     return InfiniteWidth(
-        network=WideNetwork(
+        network=InfiniteNetwork(
             kernel=kernel,
             depth=depth,
             activation=activation,
@@ -127,7 +127,7 @@ def infinite_width(
 class InfiniteWidth:
     """The method behind `infinite_width`, which says what the settings mean."""
 
-    network: WideNetwork
+    network: InfiniteNetwork
     frequencies: tuple[tuple[float, float], ...] | None
     frequency_std: float | None
     amplitude: float | None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayesnn.seeds import seeded_generator
 from ct.inr.coordinates import pixel_coordinates
-from ct.posterior.infinite_width_network import WideNetwork
+from ct.posterior.infinite_width_network import InfiniteNetwork
 
 _SUMMED = (*range(1, 9), 10, 12, 16, 24, 32, 48, 64, 96, 128)
 """Powers whose frequencies are sums of that many rows of B."""
@@ -39,11 +39,11 @@ class PowerSeries:
     error: float
 
 
-def power_series(network: WideNetwork) -> PowerSeries:
+def power_series(network: InfiniteNetwork) -> PowerSeries:
     """Return the series of (κ(ρ) − κ(0))/(κ(1) − κ(0)), fitted by non-negative least squares.
 
     Example:
-        >>> series = power_series(WideNetwork(depth=0))  # a linear model: κ is linear in ρ
+        >>> series = power_series(InfiniteNetwork(depth=0))  # a linear model: κ is linear in ρ
         >>> round(float(series.weights[0]), 6), series.error < 1e-6
         (1.0, True)
     """

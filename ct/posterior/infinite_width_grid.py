@@ -86,9 +86,9 @@ class GridKernel:
         return weights
 
     def dot(self, one: Tensor, other: Tensor) -> Float64[Tensor, "*batch"]:
-        """Return the inner product of two weights on the padded grid, accumulated in float64."""
+        """Return the inner product of two weights on the padded grid; columns add up in float64."""
         products = torch.view_as_real(one) * torch.view_as_real(other)
-        columns = products.sum((-3, -1), dtype=torch.float64)
+        columns = products.sum((-3, -1)).double()  # torch adds up pairwise
         # the transform of real weights leaves out what mirrors: all columns but the outermost
         inner = columns[..., 1:-1].sum(-1)
         whole = columns[..., 0] + columns[..., -1] + 2 * inner

@@ -17,7 +17,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count, check_positive
-from bayesnn.kernels import NetworkKernel, nngp
+from bayesnn.kernels import NetworkKernel, nngp, ntk
 from bayesnn.networks import Erf, mlp
 from ct.problem import Setting
 
@@ -38,7 +38,7 @@ _NODES = 512  # of the angle; a cubic spline's error falls as its fourth power
 
 
 @dataclass(frozen=True, kw_only=True)
-class WideNetwork:
+class InfiniteNetwork:
     """κ: from the correlation ρ of two points' Fourier features to the covariance of the outputs.
 
     Attributes:
@@ -52,7 +52,7 @@ class WideNetwork:
         ValueError: a setting outside its range, or outputs that do not depend on the input.
 
     Example:
-        >>> network = WideNetwork(depth=1, activation=nn.functional.relu, bias_std=0.0)
+        >>> network = InfiniteNetwork(depth=1, activation=nn.functional.relu, bias_std=0.0)
         >>> round(network.variance / network.constant, 3)  # π of ReLU's arc-cosine kernel
         3.142
     """
@@ -67,7 +67,7 @@ class WideNetwork:
         check_count(self.depth, "depth", minimum=0)
         check_positive(self.weight_std, "weight_std")
         activation_module(self.activation)
-        if not callable(self.kernel):
+        if self.kernel not in {nngp, ntk}:
             raise ValueError(
                 "kernel: expected bayesnn.kernels.ntk or bayesnn.kernels.nngp, got "
                 f"{self.kernel!r}."

@@ -20,7 +20,7 @@ from ct.posterior.infinite_width_likelihood import (
     unit_spectrum,
 )
 from ct.posterior.infinite_width_network import (
-    WideNetwork,
+    InfiniteNetwork,
     angle_of_frequencies,
 )
 from ct.posterior.infinite_width_posterior import PriorDraws, ScanPosterior, scan_posterior
@@ -43,7 +43,7 @@ class ImagePrior:
         kernel: C.
     """
 
-    network: WideNetwork
+    network: InfiniteNetwork
     frequencies: Float64[Tensor, "n 2"] | None
     scales: PriorScales
     likely_noise_factor: float
@@ -63,7 +63,7 @@ class ImagePrior:
 
 def chosen_prior(
     problem: Problem,
-    network: WideNetwork,
+    network: InfiniteNetwork,
     *,
     frequencies: Float64[Tensor, "n 2"] | None,
     frequency_std: float | None,
@@ -112,7 +112,7 @@ def chosen_prior(
 
 
 def network_grid_kernel(
-    network: WideNetwork,
+    network: InfiniteNetwork,
     grid: ImageGrid,
     *,
     frequencies: Float64[Tensor, "n 2"] | None,

@@ -67,7 +67,7 @@ class WeightSpace:
 
     is preconditioned by 1/(1 + λ(ω) a(ω)): λ the kernel's spectrum, a the scan's response. It has
     the eigenvalues of B C Bᵀ + I, but measures errors in the image, where that measures them in
-    the rays: noise that no image explains costs no iterations. Sums are accumulated in float64.
+    the rays: noise that no image explains costs no iterations.
 
     Source:
         S. Gratton, J. Tshimanga, An observation-space formulation of variational assimilation
