@@ -12,6 +12,7 @@ from torch import Tensor
 from ct.inr.counter_masks import FACTORS, SHIFTS, least_kept
 
 _BLOCK = 2048
+_ANY = ("first", "threshold")  # but not n: that it is a multiple of 16 makes loads and stores wide
 _FACTOR_1, _FACTOR_2 = (tl.constexpr(factor) for factor in FACTORS)
 _SHIFT_1, _SHIFT_2, _SHIFT_3 = (tl.constexpr(shift) for shift in SHIFTS)
 
@@ -29,7 +30,7 @@ def _scale(keys, at, first, threshold, inverse):
     return tl.where(word >= threshold.to(tl.uint32, bitcast=True), inverse, 0.0)
 
 
-@triton.jit(do_not_specialize=("n", "first", "threshold"))
+@triton.jit(do_not_specialize=_ANY)
 @no_type_check
 def activate_kernel(
     values, keys, result, n, first, threshold, inverse,
@@ -45,7 +46,7 @@ def activate_kernel(
     tl.store(result + at, kept.to(result.dtype.element_ty), mask=at < n)
 
 
-@triton.jit(do_not_specialize=("n", "first", "threshold"))
+@triton.jit(do_not_specialize=_ANY)
 @no_type_check
 def activate_backward_kernel(
     grads, values, keys, result, n, first, threshold, inverse,
