@@ -15,7 +15,7 @@ seconds, memory; over all pixels, inside the body, near edges, and the worst sli
   `python benchmarks/reconstruction/images.py D` writes where that package is).
 - phantoms: random Shepp–Logan phantoms, 256², exact line integrals, 5 and 20 views.
 
-Cheap variants run on all slices, costly ones on the first few (--slices names others for all). A
+Cheap variants run on all slices, costly ones on the first one or three (--slices names others). A
 variant that is absent, fails or is stopped stands in the table with the reason. Reports are written
 after each variant; --merge adds to those of an earlier run, whose records stand beside the report.
 """
@@ -32,7 +32,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.reconstruction.methods import ENTRIES, Entry
+from benchmarks.reconstruction.methods import chosen
 from benchmarks.reconstruction.records import Record, joined, read_records, write_records
 from benchmarks.reconstruction.run import run_entry
 from benchmarks.reconstruction.settings import PARTS, Source
@@ -80,7 +80,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dicom-dir", type=Path, help="folder with dicom.npz")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--part", choices=[*PARTS, "all"], default="main")
-    parser.add_argument("--methods", help="names, separated by commas")
+    parser.add_argument("--methods", help="names, separated by commas; or cheap, or costly")
     parser.add_argument("--views", help="such as 60,120")
     parser.add_argument("--slices", help="such as 0,4: for every variant")
     parser.add_argument(
@@ -94,18 +94,11 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.data_dir is None and options.part != "phantoms":
         parser.error("name the data folder: --data-dir DIR, or BAYESNN_DATA")
+    try:
+        options.entries = chosen(options.methods)
+    except ValueError as error:
+        parser.error(str(error))
     return options
-
-
-def chosen_entries(names: str | None) -> list[Entry]:
-    """Return the variants of those names, in the table's order; all for None."""
-    if names is None:
-        return list(ENTRIES)
-    wanted = names.split(",")
-    known = [entry.name for entry in ENTRIES]
-    if unknown := set(wanted) - set(known):
-        raise SystemExit(f"--methods: expected some of {', '.join(known)}, got {unknown}.")
-    return [entry for entry in ENTRIES if entry.name in wanted]
 
 
 def numbers(text: str | None) -> tuple[int, ...] | None:
@@ -137,7 +130,7 @@ def run_part(
             absent = {**place, "method": "(all)", "slice": 0, "error": str(error), **stamp}
             records = joined(records, [absent])
             continue
-        for entry in chosen_entries(options.methods):
+        for entry in options.entries:
             wanted = numbers(options.slices) or range(entry.slices)
             slices = [index for index in wanted if index < len(data.problems)]
             for found in run_entry(entry, data, slices=slices, limit=options.limit, until=until):

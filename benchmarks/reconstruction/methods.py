@@ -12,7 +12,7 @@ from ct.inr.pixel_grid import PixelGrid
 from ct.problem import Method
 
 ALL = 10**6
-FEW = 2
+FEW = 3
 ONE = 1
 
 
@@ -77,14 +77,47 @@ ENTRIES = (
     Entry(name="tv", make=public("tv")),
     Entry(name="bm3d", make=public("bm3d")),
     Entry(name="default", make=lambda _: None),
-    Entry(name="mc-dropout", make=public("mc_dropout")),
+    Entry(name="mc-dropout", make=public("mc_dropout"), slices=FEW),
     Entry(name="infinite-width", make=public("infinite_width")),
     Entry(name="ensemble", make=public("ensemble"), slices=FEW),
     Entry(name="ensemble-dropout", make=public("ensemble", {"dropout": 0.2}), slices=FEW),
-    Entry(name="ntkgp", make=public("ntkgp"), slices=FEW),
+    Entry(name="ntkgp", make=public("ntkgp"), slices=ONE),
     Entry(name="mean-field", make=public("mean_field"), slices=FEW),
-    Entry(name="laplace", make=public("laplace"), slices=FEW),
+    Entry(
+        name="mean-field-pixels", make=public("mean_field", {"network": PixelGrid()}), slices=FEW
+    ),
+    Entry(name="laplace", make=public("laplace"), slices=ONE),
     Entry(name="hmc", make=public("hmc"), slices=ONE),
     Entry(name="hmc-pixels", make=public("hmc", {"network": PixelGrid()}), slices=ONE),
     Entry(name="published", make=published, slices=ONE, uses_truth=True),
 )
+
+
+def chosen(names: str | None) -> list[Entry]:
+    """Return the variants of those names, in the table's order.
+
+    Args:
+        names: separated by commas; "cheap" for those that get all slices, "costly" for the others;
+            None for all.
+
+    Raises:
+        ValueError: a name that none has.
+
+    Example:
+        >>> [entry.name for entry in chosen("tv,fbp")]
+        ['fbp', 'tv']
+    """
+    groups = {
+        "cheap": {entry.name for entry in ENTRIES if entry.slices == ALL},
+        "costly": {entry.name for entry in ENTRIES if entry.slices < ALL},
+    }
+    known = [entry.name for entry in ENTRIES]
+    wanted: set[str] = set()
+    for name in known if names is None else names.split(","):
+        wanted |= groups.get(name, {name})
+    if unknown := wanted - set(known):
+        raise ValueError(
+            f"--methods: expected cheap, costly or some of {', '.join(known)}, got "
+            f"{', '.join(sorted(unknown))}."
+        )
+    return [entry for entry in ENTRIES if entry.name in wanted]
