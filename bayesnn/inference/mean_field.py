@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -179,7 +180,9 @@ class MeanFieldFit:
         elbo = infer.TraceMeanField_ELBO()
         device = next(iter(self._mean.values())).device
         without_checks = pyro.validation_enabled(is_validate=False)
-        with without_checks, lent_randomness(device, self._seed, self._steps):
+        # of numbers that are none the caller hears by the loss
+        quiet = warnings.catch_warnings(action="ignore", category=UserWarning)
+        with quiet, without_checks, lent_randomness(device, self._seed, self._steps):
             loss: Tensor = elbo.differentiable_loss(self._model, self._guide, energy)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()

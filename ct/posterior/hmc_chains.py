@@ -121,7 +121,7 @@ def run_chain(
     seed: int,
     report: Callable[[int], None],
     checkpoint: Checkpoint,
-) -> Draws:
+) -> Draws | None:
     """Run one chain from its first transition, or from where it was interrupted, to its last.
 
     Args:
@@ -136,13 +136,18 @@ def run_chain(
         checkpoint: where its state is left.
 
     Returns:
-        What is kept of it.
+        What is kept of it; None if there is no energy where it should begin.
     """
     first = coordinates.vector(start)
     noise = torch.randn(first.shape, generator=seeded_generator(seed, 1), dtype=first.dtype)
+    first = first + coordinates.start_std * noise.to(first)
+    potential = image_potential(model, coordinates, precision=precision, tv_weight=tv_weight)
+    with torch.no_grad():
+        if not bool(potential(first).isfinite()):
+            return None
     chain = Chain(
-        image_potential(model, coordinates, precision=precision, tv_weight=tv_weight),
-        first + coordinates.start_std * noise.to(first),
+        potential,
+        first,
         warm_up=sampling.warm_up,
         seed=seed,
         kernel=sampling.kernel,
