@@ -58,7 +58,7 @@ def ensemble(
 
     With `dropout` each member is trained under masks and gives several samples: both together.
 
-    Members are trained side by side, as many at once as `ct.posterior.chunked.memory_budget` takes.
+    Members are trained side by side, as many at once as the memory budget takes.
     One that diverges is left out and named in the diagnostics; samples with the others' mean and
     covariance fill its place.
 
@@ -228,7 +228,8 @@ class _Work:
         start = stacked([_params(network)])
         descent = replace(self._descent, steps=1)
         each = peak_bytes(lambda: train_members(network, start, measurements(problem), descent))
-        return memory_budget(problem.sinogram.device) // max(each, 1)
+        budget = memory_budget(problem.sinogram.device, problem.memory_budget)
+        return budget // max(each, 1)
 
     def members(self, numbers: range) -> _Members:
         """Return the members of those numbers."""

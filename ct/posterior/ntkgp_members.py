@@ -96,7 +96,8 @@ class MemberWork:
             problem.projector.T(problem.sinogram)  # weights made on first use do not count
             one, descent = range(1), replace(self._trainer, steps=1)
             each = peak_bytes(lambda: self._by_adam(one, descent, None, lambda _: None))
-        return memory_budget(problem.sinogram.device) // max(each, 1)
+        budget = memory_budget(problem.sinogram.device, problem.memory_budget)
+        return budget // max(each, 1)
 
     def members(
         self, numbers: range, checkpoint: Checkpoint, report: Callable[[int], None]
@@ -148,7 +149,7 @@ class MemberWork:
         return MemberDraw(start=start, shift={"initial": start, "direction": direction})
 
     def _delta(self, draws: MemberDraw) -> Float[Tensor, "members pixels 1"]:
-        budget = memory_budget(self._points.device)
+        budget = memory_budget(self._points.device, self._problem.memory_budget)
         with torch.no_grad():
             delta = shift_values(_METHOD, self._network.body, draws.shift, self._points, budget)
         assert delta is not None
@@ -177,7 +178,7 @@ class MemberWork:
         def at(points: Tensor) -> Tensor:
             return member_values(_METHOD, self._network.body, params, {}, points)
 
-        budget = memory_budget(self._points.device)
+        budget = memory_budget(self._points.device, self._problem.memory_budget)
         with torch.no_grad():
             each = bytes_per_point(at, self._points, enough=budget)
             chunks = slices_within(len(self._points), each, budget)

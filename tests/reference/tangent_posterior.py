@@ -14,10 +14,19 @@ from ct.posterior.image_model import ImageModel
 
 @dataclass(frozen=True)
 class TangentPosterior:
-    """N(mean, covariance) of the image in the network's units, [pixels]."""
+    """N(mean, covariance) of the image in the network's units, [pixels].
+
+    Attributes:
+        mean: level + gain (y − A level).
+        covariance: prior − gain A prior.
+        gain: prior Aᵀ (A prior Aᵀ + σ²)⁻¹, [pixels, rays].
+        prior: Θ, scaled.
+    """
 
     mean: Tensor
     covariance: Tensor
+    gain: Tensor
+    prior: Tensor
 
     @property
     def std(self) -> Tensor:
@@ -38,4 +47,5 @@ def tangent_posterior(model: ImageModel, *, prior_std: float) -> TangentPosterio
     gram = a @ kernel @ a.T + noise.diag()
     gain = torch.linalg.solve(gram, a @ kernel).T
     residual = problem.sinogram.double().flatten() - network.start * a.sum(1)
-    return TangentPosterior(network.start + gain @ residual, kernel - gain @ (a @ kernel))
+    covariance = kernel - gain @ (a @ kernel)
+    return TangentPosterior(network.start + gain @ residual, covariance, gain, kernel)
