@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from ct.posterior.infinite_width_scan import bin_width
+from ct.posterior.infinite_width_scan import bin_width, ray_precision
 from ct.problem import Problem
 
 RadialCovariance = Callable[[Float64[Tensor, "*points"]], Float64[Tensor, "*points"]]
@@ -54,31 +54,32 @@ class ScanSpectrum:
 
     A view's Fourier coefficients are independent with variance
 
-        s² S(|ω|; Ω₀) · (mean length of a ray) · pixel²/bin + σ²,
+        s² S(|ω|; Ω₀) · (mean length of a ray)/bin + σ²,
 
     S being the spectrum of the image's correlation: the Whittle likelihood of one view. Views are
     taken as independent but at low frequencies, where n of them share what π · length · |ω|
     coefficients tell: there each counts that much less. It is exact for neither, but needs one FFT
     of the scan; the tests hold it against the dense marginal likelihood.
 
+    All is in units of the noise and of half the image's longer side, so that no number here
+    depends on the units of values and lengths.
+
     Attributes:
-        power: mean over the views of |FFT|²/bins.
-        noise: mean variance of the noise.
-        gain: variance for s²S = 1, with S in mm².
-        angular: ω in radians per mm.
+        power: mean over the views of |FFT|²/(bins · σ²).
+        gain: (mean length of a ray)/bin.
+        angular: ω.
         weight: number of independent coefficients.
-        half_side: half the image's longer side in mm, Ω₀'s unit of length.
+        unit_std: the image's standard deviation that is 1 in these units.
 
     Source:
         P. Whittle, The analysis of multiple stationary time series, JRSS B 15, 1953.
     """
 
     power: Float64[Tensor, " frequencies"]
-    noise: float
     gain: float
     angular: Float64[Tensor, " frequencies"]
     weight: Float64[Tensor, " frequencies"]
-    half_side: float
+    unit_std: float
 
     def log_likelihood(
         self,
@@ -92,13 +93,12 @@ class ScanSpectrum:
 
         Args:
             spectrum: S of Ω₀ = 1, from `unit_spectrum`.
-            prior_std: s.
+            prior_std: s, in units of `unit_std`.
             frequency_std: Ω₀.
             noise_factor: of the noise's standard deviation.
         """
-        scale = frequency_std / self.half_side  # radians per mm
-        shape = torch.from_numpy(spectrum(self.angular.numpy() / scale)) / scale**2
-        variance = prior_std**2 * self.gain * shape + noise_factor**2 * self.noise
+        shape = torch.from_numpy(spectrum(self.angular.numpy() / frequency_std))
+        variance = (prior_std / frequency_std) ** 2 * self.gain * shape + noise_factor**2
         terms = self.power / variance + variance.log()
         return -0.5 * float((self.weight * terms).sum())
 
@@ -108,8 +108,15 @@ def scan_spectrum(problem: Problem) -> ScanSpectrum:
 
     Args:
         problem: what was measured; rays that were not are taken at their guess.
+
+    Returns:
+        The spectrum.
+
+    Raises:
+        ValueError: no measured ray meets the image.
     """
     grid, scan = problem.grid, problem.scan
+    ray_precision(problem)  # a scan that misses the image has no spectrum, and is told so
     sinogram = problem.sinogram.double().cpu()
     lengths = problem.projector(problem.sinogram.new_ones(grid.shape)).double().cpu()
     level = (lengths * sinogram).sum() / lengths.square().sum().clamp(min=1e-300)
@@ -125,13 +132,14 @@ def scan_spectrum(problem: Problem) -> ScanSpectrum:
     if n % 2 == 0:
         both_parts[-1] = 1.0
     measured = problem.noise_std[problem.noise_std.isfinite()].double().cpu()
+    noise = measured.square().mean()
+    half_side = max(grid.shape) * grid.pixel_size / 2
     return ScanSpectrum(
-        power=power,
-        noise=float(measured.square().mean()),
+        power=power / noise,
         gain=float(lengths.mean()) / spacing,
-        angular=2 * math.pi * frequency,
+        angular=2 * math.pi * half_side * frequency,
         weight=independent * both_parts,
-        half_side=max(grid.shape) * grid.pixel_size / 2,
+        unit_std=float(noise.sqrt()) / half_side,
     )
 
 
@@ -188,14 +196,16 @@ def likely_scales(
         data=data,
         spectrum=spectrum,
         frequency_std=frequency_std,
-        prior_std=prior_std,
+        prior_std=None if prior_std is None else prior_std / data.unit_std,
         fit_noise=fit_noise,
         lowest=2.0,
         highest=max(math.pi / pixel, 4.0),
     )
     best = min((search.descend(start) for start in search.starts()), key=lambda found: found[0])
     log_likelihood = -best[0] * float(data.weight.sum())
-    return PriorScales(**search.scales(best[1]), log_likelihood=log_likelihood)
+    found = search.scales(best[1])
+    found["prior_std"] *= data.unit_std
+    return PriorScales(**found, log_likelihood=log_likelihood)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,11 +241,10 @@ class _Search:
 
     def _start(self, omega: float) -> NDArray[np.float64]:
         data = self.data
-        scale = omega / data.half_side
-        shape = torch.from_numpy(self.spectrum(data.angular.numpy() / scale)) / scale**2
+        shape = torch.from_numpy(self.spectrum(data.angular.numpy() / omega)) / omega**2
         # the spread that the power over the noise asks for
-        above = float((data.weight * (data.power - data.noise)).sum())
-        asked = max(above, 1e-3 * data.noise * float(data.weight.sum()))
+        above = float((data.weight * (data.power - 1)).sum())
+        asked = max(above, 1e-3 * float(data.weight.sum()))
         guess = 0.5 * math.log(asked / (data.gain * float((data.weight * shape).sum())))
         free = [math.log(omega)] if self.frequency_std is None else []
         free += [guess] if self.prior_std is None else []

@@ -115,18 +115,10 @@ def scan_posterior(
 
     Returns:
         The posterior, with its mean.
-
-    Raises:
-        ValueError: no measured ray meets the image.
     """
     precision = ray_precision(problem)
     lengths = problem.projector(problem.sinogram.new_ones(problem.grid.shape))
     ones = lengths * precision
-    if not bool((ones > 0).any()):
-        raise ValueError(
-            "infinite-width: no measured ray meets the image; check pixel_size, the detector's "
-            "spacing and its centre."
-        )
     # a level to start from keeps large numbers out of float32's way
     squares = ones.double().square().sum()
     rays = torch.where(precision > 0, problem.sinogram, 0.0) * precision

@@ -48,9 +48,19 @@ class WhitenedScan:
 
 
 def ray_precision(problem: Problem) -> Float[Tensor, "views detectors"]:
-    """Return 1/σ of each ray, 0 for those that were not measured or meet no pixel."""
+    """Return 1/σ of each ray, 0 for those that were not measured or meet no pixel.
+
+    Raises:
+        ValueError: no ray is left.
+    """
     lengths = problem.projector(problem.sinogram.new_ones(problem.grid.shape))
-    return torch.where(lengths > 0, problem.noise_std.reciprocal(), 0.0)
+    precision = torch.where(lengths > 0, problem.noise_std.reciprocal(), 0.0)
+    if not bool((precision > 0).any()):
+        raise ValueError(
+            "infinite-width: no measured ray meets the image; check pixel_size, the detector's "
+            "spacing and its centre."
+        )
+    return precision
 
 
 def whitened_scan(problem: Problem, kernel: GridKernel, *, prior_std: float) -> WhitenedScan:

@@ -104,8 +104,10 @@ class WeightSpace:
             left = rays - self.scan.project(images)
             residual = self._adjoint(left) - weights
             norms = self._norm(residual)
-            if bool((norms <= 2 * goal).all()):
+            near = norms <= 2 * goal
+            if bool(near.all()):
                 break
+            residual = torch.where(near[:, None, None], 0.0, residual)
         tiny = torch.finfo(torch.float64).tiny
         return Fit(
             images=images,
