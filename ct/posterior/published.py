@@ -137,6 +137,10 @@ class PublishedMCDropout:
             )
         if (self.lowest is None) != (self.highest is None):
             raise ValueError("lowest, highest: expected both ends of the range, or neither.")
+        for name in ("lowest", "highest"):
+            end = getattr(self, name)
+            if end is not None and not (isinstance(end, int | float) and math.isfinite(end)):
+                raise ValueError(f"{name}: expected a number, or none to estimate it, got {end!r}.")
         if self.lowest is not None and self.highest is not None:
             check_positive(self.highest - self.lowest, "highest − lowest")
 
