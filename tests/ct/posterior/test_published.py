@@ -148,7 +148,8 @@ def test_the_devices_agree_to_the_precision_of_their_products(device: str) -> No
     [
         {"dropout": 0.0}, {"dropout": 1.0}, {"steps": 0}, {"n_samples": 1}, {"width": 0},
         {"learning_rate": 0.0}, {"tv_weight": -1.0}, {"held_out": 0.6},
-        {"lowest": 0.0}, {"lowest": 1.0, "highest": 1.0}, {"highest": math.nan, "lowest": 0.0}, {"frequency_std": -1.0},
+        {"lowest": 0.0}, {"lowest": 1.0, "highest": 1.0}, {"highest": math.nan, "lowest": 0.0},
+        {"frequency_std": -1.0},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
