@@ -195,9 +195,8 @@ def _notes(scan: Simulated, step_ms: float, quick: bool) -> list[str]:
         f"{cost.ours_bytes / 1e9:.1f} GB by design: {our_memory:.2f} ms."
     )
     peer = (
-        f"The public code on an H100, measured apart: 158 ms a step; {PUBLISHED}. Its time goes "
-        "into turning the image for each view; «turned images» here does so by one call of "
-        "grid_sample for ten views."
+        f"The public code on an H100, measured apart: 158 ms a step; {PUBLISHED}. It turns the "
+        "image for each view in turn; «turned images» here does ten views in one grid_sample."
     )
     scores = (
         f"Scores are of {N_SAMPLES} samples, intervals between sample quantiles, nothing fitted "
