@@ -16,10 +16,14 @@ import pytest
 import torch
 
 import ct
+from bayesnn.seeds import seeded_generator
 from ct.inr.feature_grid import FeatureGrid
+from ct.inr.wide_network import WideNetwork
+from ct.posterior.image_model import image_model
 from ct.problem import Method
 from ct.result import Reconstruction
 from tests.reference.gaussian_scan import SIDE, DensePixels, Gaussian, GaussianScan
+from tests.reference.tangent_posterior import tangent_posterior
 
 SMALL = FeatureGrid(coarsest=5, channels=4, width=16)
 
@@ -57,6 +61,24 @@ def _dense(scan: GaussianScan, result: Reconstruction) -> Gaussian:
 # measurements weigh masks against the prior, they do not add up to a posterior
 _MASKS = "the width of dropout's spread is that of its masks: its rate decides, hardly the data"
 
+_NTKGP = ct.ntkgp(
+    network=WideNetwork(n_frequencies=100, frequency_std=6.0, width=128, depth=1),
+    n_members=24,
+    max_steps=12,
+    held_out=0,
+)
+
+
+def _tangent(scan: GaussianScan, result: Reconstruction) -> Gaussian:
+    seed = seeded_generator(result.metadata["seed"], 0).initial_seed()  # of the only slice
+    model = image_model(scan.problem, _NTKGP.network, seed=seed)
+    kernel = tangent_posterior(model, prior_std=_NTKGP.prior_std).prior
+    level = torch.full((SIDE, SIDE), model.network.start, dtype=torch.float64)
+    return scan.posterior(
+        Gaussian(mean=model.values.to_image(level), covariance=model.values.scale**2 * kernel)
+    )
+
+
 CASES = [
     Case(
         name="dense",
@@ -70,6 +92,20 @@ CASES = [
             network=SMALL, steps=60, centre_steps=30, n_samples=20, dropout=0.3, held_out=0
         ),
         lacks={"noise": _MASKS, "views": _MASKS, "arc": _MASKS},
+    ),
+    Case(
+        name="ensemble",
+        method=ct.ensemble(network=SMALL, n_members=16, steps=60, held_out=0),
+        lacks={"arc": "members agree on what total variation puts where nothing was measured"},
+    ),
+    Case(
+        name="ntkgp",
+        method=_NTKGP,
+        exact=_tangent,
+        exact_method=dataclasses.replace(
+            _NTKGP, network=dataclasses.replace(_NTKGP.network, width=512), n_members=60
+        ),
+        slack=0.1,  # what is left of a finite width
     ),
 ]
 
