@@ -15,6 +15,8 @@ from ct.projectors.operator import Projector
 from tests.reference import naive_total_variation as naive
 from tests.reference.small_tomography import SmallScan, small_scan
 
+# thousands of small steps: checks of shapes would take as long as the steps; other tests have them
+unchecked = pytest.mark.usefixtures("as_users_run")
 SCAN = small_scan()
 METRIC = SCAN.metric
 GAPPY = small_scan(missing=20)
@@ -30,6 +32,7 @@ def _arrays(scan: SmallScan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return scan.matrix, scan.sinogram.flatten().numpy(), scan.precision.flatten().numpy()
 
 
+@unchecked
 @pytest.mark.parametrize("weight", [0.3, 2.0, 30.0])
 def test_anisotropic_minimum_is_that_of_the_dual_quadratic_program(weight: float) -> None:
     D = naive.difference_matrix(*SCAN.grid.shape)
@@ -40,6 +43,7 @@ def test_anisotropic_minimum_is_that_of_the_dual_quadratic_program(weight: float
     torch.testing.assert_close(found.images.flatten().numpy(), best, atol=3e-3, rtol=0)
 
 
+@unchecked
 @pytest.mark.parametrize(
     "bounds", [{}, {"lower": 0.0}, {"upper": 0.6}, {"lower": 0.1, "upper": 0.8}]
 )
@@ -54,6 +58,7 @@ def test_isotropic_minimum_is_that_of_a_textbook(bounds: dict[str, float]) -> No
     assert float(found.images.max()) <= bounds.get("upper", math.inf)
 
 
+@unchecked
 @pytest.mark.parametrize(
     ("lengths", "bounds"), [(isotropic, {"lower": 0.0, "upper": 0.9}), (anisotropic, {})]
 )
@@ -87,6 +92,7 @@ def _identity(shape: tuple[int, int]) -> tuple[Projector, Metric]:
     )
 
 
+@unchecked
 @pytest.mark.parametrize("lengths", [isotropic, anisotropic])
 @pytest.mark.parametrize(("weight", "levels"), [(1.5, (1.5 / 4, 3 - 1.5 / 6)), (50.0, (1.8, 1.8))])
 def test_two_levels_come_nearer_until_they_meet(lengths, weight, levels) -> None:
@@ -104,6 +110,7 @@ def test_two_levels_come_nearer_until_they_meet(lengths, weight, levels) -> None
     torch.testing.assert_close(_solve(problem, metric, 1e-9).images[0], expected, atol=1e-3, rtol=0)
 
 
+@unchecked
 def test_great_weight_gives_the_constant_of_least_squares() -> None:
     ones = GAPPY.metric.ones_projection
     level = float(

@@ -15,6 +15,8 @@ from ct.classical.tv_objective import TVProblem, tv_problem
 from ct.classical.tv_weight import _Search, choose_weights
 from ct.problem import Problem
 
+# thousands of small steps: checks of shapes would take as long as the steps; other tests have them
+unchecked = pytest.mark.usefixtures("as_users_run")
 GRID = ct.ImageGrid((32, 32))
 
 
@@ -52,6 +54,7 @@ def _error(problem: TVProblem, metric: Metric, truth: torch.Tensor) -> float:
     return float((found.images - truth).square().mean().sqrt())
 
 
+@unchecked
 @pytest.mark.parametrize(("views", "noise"), [(20, 0.3), (20, 2.0), (5, 0.5)])
 def test_image_of_the_chosen_weight_is_nearly_the_best(views: int, noise: float) -> None:
     problem, metric, truth = _phantom(views, noise)
@@ -73,6 +76,7 @@ def test_wrong_noise_level_scales_the_weight_and_hardly_moves_the_image() -> Non
     torch.testing.assert_close(1.44 * wrong.weights, right.weights, rtol=0.15, atol=0)
 
 
+@unchecked
 def test_slices_are_searched_each_for_itself() -> None:
     problem, metric, _ = _phantom(12, 0.5, slices=3)
     scale = torch.tensor([1.0, 0.1, 3.0], dtype=torch.float64)[:, None, None]
@@ -125,6 +129,7 @@ def test_an_empty_scan_gets_a_finite_weight() -> None:
     assert float(weights) > 0
 
 
+@unchecked
 def test_noise_is_not_fitted_where_held_out_views_say_nothing() -> None:
     # views at random would be predicted by no weight: their values are another image's
     problem, metric, _ = _phantom(12, 0.5)
