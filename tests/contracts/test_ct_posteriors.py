@@ -16,8 +16,10 @@ import pytest
 import torch
 
 import ct
+from bayesnn.inference.hmc import random_length
 from bayesnn.seeds import seeded_generator
 from ct.inr.feature_grid import FeatureGrid
+from ct.inr.pixel_grid import PixelGrid
 from ct.inr.wide_network import WideNetwork
 from ct.posterior.image_model import image_model
 from ct.problem import Method
@@ -79,12 +81,45 @@ def _tangent(scan: GaussianScan, result: Reconstruction) -> Gaussian:
     )
 
 
+_HMC = ct.hmc(
+    kernel=random_length, n_chains=2, warm_up=40, samples_per_chain=15, max_leapfrogs=7, steps=40,
+    thinning=1, tv_share=0.0, prior_precision=100.0, held_out=0,
+)  # fmt: skip
+_MEAN_FIELD = ct.mean_field(
+    network=PixelGrid(), steps=100, learning_rate=0.1, draws_per_step=2, n_samples=40,
+    tv_share=0.0, prior_precision=100.0, held_out=0,
+)  # fmt: skip
+
+
+def _certain(scan: GaussianScan, result: Reconstruction) -> Gaussian:
+    # of a narrower prior, with which chains mix in less time
+    return scan.posterior(scan.pixel_prior(100.0))
+
+
 CASES = [
     Case(
         name="dense",
         method=DensePixels(n_samples=100),
         exact=_dense,
         exact_method=DensePixels(n_samples=1000),
+    ),
+    Case(
+        name="hmc-pixels",
+        method=_HMC,
+        exact=_certain,
+        exact_method=dataclasses.replace(
+            _HMC, warm_up=50, samples_per_chain=60, max_leapfrogs=15, steps=60
+        ),
+        # squares of draws that alternate are worth less than the draws
+        effective_samples=lambda result: result.metadata["diagnostics"][0]["ess_tail_min"],
+    ),
+    Case(
+        name="mean-field-pixels",
+        method=_MEAN_FIELD,
+        exact=lambda scan, result: _certain(scan, result).independent(),
+        exact_method=dataclasses.replace(_MEAN_FIELD, steps=200, draws_per_step=4, n_samples=400),
+        slack=0.06,
+        lacks={"arc": "pixels are drawn one by one, so deviations have no direction"},
     ),
     Case(
         name="mc-dropout",
