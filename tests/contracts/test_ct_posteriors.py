@@ -60,6 +60,26 @@ def _dense(scan: GaussianScan, result: Reconstruction) -> Gaussian:
     return scan.posterior(scan.pixel_prior(3.0))
 
 
+INFINITE_WIDTH = ct.infinite_width(
+    frequency_std=4.0, tolerance=1e-7, sample_tolerance=1e-3, n_samples=100
+)
+
+
+def _infinite_width(scan: GaussianScan, result: Reconstruction) -> Gaussian:
+    (said,) = result.metadata["diagnostics"]
+    method = dataclasses.replace(INFINITE_WIDTH, amplitude=said["amplitude"])
+    prior = method.prior(scan.problem)
+    pixels = torch.eye(SIDE**2, dtype=torch.float64).reshape(-1, SIDE, SIDE)
+    covariance = prior.scales.prior_std**2 * prior.kernel.times(pixels).flatten(1)
+    shape = (SIDE, SIDE)
+    # the level's variance is infinite; this one is a hundred times all others
+    flat = Gaussian(
+        mean=torch.zeros(shape, dtype=torch.float64),
+        covariance=covariance + 100 * prior.scales.prior_std**2,
+    )
+    return scan.posterior(flat)
+
+
 # measurements weigh masks against the prior, they do not add up to a posterior
 _MASKS = "the width of dropout's spread is that of its masks: its rate decides, hardly the data"
 
@@ -141,6 +161,13 @@ CASES = [
             _NTKGP, network=dataclasses.replace(_NTKGP.network, width=512), n_members=60
         ),
         slack=0.1,  # what is left of a finite width
+    ),
+    Case(
+        name="infinite-width",
+        method=INFINITE_WIDTH,
+        exact=_infinite_width,
+        exact_method=dataclasses.replace(INFINITE_WIDTH, n_samples=1000),
+        slack=2e-2,
     ),
 ]
 

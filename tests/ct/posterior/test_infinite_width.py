@@ -227,10 +227,10 @@ def test_an_interruption_changes_nothing():
 
 def test_samples_do_not_depend_on_what_is_drawn_beside_them():
     problem = dataclasses.replace(_problem(), keep_samples=True)
-    method = ct.infinite_width(n_samples=6)
+    method = ct.infinite_width(n_samples=4, sample_tolerance=1e-6)
     together = method.solve(problem, seed=3)
     alone = method.solve(dataclasses.replace(problem, memory_budget=1), seed=3)
-    # conjugate gradients amplify the rounding of another batch, far below their tolerance
+    # where a solve ends, its rounding is another in another batch: compare what is solved well
     assert _largest(together.samples - alone.samples) < 0.02 * float(alone.std.min())
 
 
