@@ -12,6 +12,8 @@ from ct.problem import Estimate, Problem
 from tests.contracts.test_ct_methods import GRID, IDS, METHODS, SCAN, _sinogram, every_method
 from tests.ct.posterior.memory_checkpoint import InterruptionError, MemoryCheckpoint
 
+# the same small steps as in the other laws, where shapes are checked
+pytestmark = pytest.mark.usefixtures("as_users_run")
 BAYESIAN = [
     pytest.param(method, id=name)
     for method, name in zip(METHODS, IDS, strict=True)

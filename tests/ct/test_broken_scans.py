@@ -18,6 +18,7 @@ import scipy.io
 import tifffile
 
 from ct.cli import run
+from ct.method_names import METHOD_NAMES
 
 VIEWS, ROWS, BINS = 12, 2, 9
 COUNTS = np.random.default_rng(0).integers(500, 4000, (VIEWS, ROWS, BINS)).astype(np.float32)
@@ -240,6 +241,29 @@ def assert_refused(
 def test_reconstruct_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], case: str) -> None:
     make, named = BROKEN[case]
     arguments = f"reconstruct {make(tmp_path)} -o {tmp_path}/rec.h5 --method fbp"
+    assert_refused(arguments, named, tmp_path, capfd)
+
+
+FOR_EVERY_METHOD: dict[str, tuple[Broken, str]] = {
+    **{name: BROKEN[name] for name in ("a row of nan", "one view", "counts without i0")},
+    "noise that drowns everything": (
+        lambda f: plain(f, INTEGRALS) + " --noise-std 1000",
+        "--noise-std: expected the noise of a ray in the sinogram's units, got 1e+03",
+    ),
+    "no noise to be found": (
+        lambda f: plain(f, np.ones_like(INTEGRALS)),
+        "found no noise in them; pass noise_std",
+    ),
+}
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("case", FOR_EVERY_METHOD)
+def test_every_method_refuses(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], case: str, method: str
+) -> None:
+    make, named = FOR_EVERY_METHOD[case]
+    arguments = f"reconstruct {make(tmp_path)} -o {tmp_path}/rec.h5 --method {method}"
     assert_refused(arguments, named, tmp_path, capfd)
 
 
