@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -52,3 +52,25 @@ class Forgetful:
     def part(self, name: str) -> Checkpoint:  # noqa: ARG002
         """Return a place as forgetful as this one."""
         return self
+
+
+def remembered(checkpoint: Checkpoint, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return what a piece of work gives, from its checkpoint where it was done before.
+
+    Args:
+        checkpoint: the place of this piece alone.
+        work: what makes the tensors; its own numbers must not depend on when it runs.
+
+    Returns:
+        The tensors, on the CPU where they come from the checkpoint.
+
+    Example:
+        >>> import torch
+        >>> remembered(Forgetful(), lambda: {"image": torch.zeros(1)})
+        {'image': tensor([0.])}
+    """
+    found = checkpoint.load()
+    if found is None:
+        found = work()
+        checkpoint.save(found)
+    return found
