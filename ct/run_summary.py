@@ -99,16 +99,27 @@ def summarise_calibration(records: Sequence[Metadata]) -> str:
     """Return how the spread was corrected, with the range of the factors over the slices.
 
     Args:
-        records: what is to be said of each slice; its diagnostics may hold "std_scale".
+        records: what is to be said of each slice; it may hold "held_out_coverage", by level, and
+            its diagnostics "std_scale".
     """
     commonest, _ = Counter(one["calibration"] for one in records).most_common(1)[0]
+    text = str(commonest)
     scales = [
         one["diagnostics"]["std_scale"] for one in records if "std_scale" in one["diagnostics"]
     ]
-    if not scales:
-        return str(commonest)
-    least, most = (f"{scale:.3g}" for scale in (min(scales), max(scales)))
-    return f"{commonest}: spread times {least if least == most else f'{least} to {most}'}"
+    if scales:
+        text += f": spread times {_range(scales, '.3g')}"
+    held = [100 * one["held_out_coverage"]["0.95"] for one in records if _has_coverage(one)]
+    return f"{text}; 95 % intervals hold {_range(held, '.1f')} % of rays held out" if held else text
+
+
+def _has_coverage(record: Metadata) -> bool:
+    return "0.95" in (record.get("held_out_coverage") or {})
+
+
+def _range(numbers: Sequence[float], form: str) -> str:
+    least, most = (format(number, form) for number in (min(numbers), max(numbers)))
+    return least if least == most else f"{least} to {most}"
 
 
 def warnings_of(records: Sequence[Metadata]) -> tuple[str, ...]:

@@ -90,6 +90,14 @@ def test_the_calibration_of_many_slices_is_one_line() -> None:
     assert summarise_calibration(records) == "one scale: spread times 1 to 2"
     assert summarise_calibration(records[:1]) == "one scale: spread times 1.5"
     assert summarise_calibration([{"calibration": "none", "diagnostics": {}}]) == "none"
+    held = [
+        {"calibration": "folds", "diagnostics": {}, "held_out_coverage": {"0.95": share}}
+        for share in (0.941, 0.96)
+    ]
+    said = "folds; 95 % intervals hold 94.1 to 96.0 % of rays held out"
+    assert summarise_calibration(held) == said
+    held[0]["held_out_coverage"] = None
+    assert summarise_calibration(held).endswith("hold 96.0 % of rays held out")
 
 
 def test_what_must_be_known_is_said_once_for_the_noise_and_for_every_lost_member() -> None:
