@@ -81,7 +81,8 @@ def infinite_width(
             otherwise.
         fit_noise: whether the noise, too, is multiplied by its likeliest factor; the diagnostics
             tell that factor anyway.
-        tolerance: relative residual of the solves for the mean, in the preconditioner's norm.
+        tolerance: relative residual of the solves for the mean, in the preconditioner's norm; at
+            512² and 60 views the mean is then 0.06 posterior standard deviations off.
         sample_tolerance: the same for samples, whose spread is then up to 3 % too wide.
         n_samples: how many samples stand behind the standard deviation, at least 2.
         held_out: share of the views that a first fit leaves out, to scale the error bars by

@@ -58,8 +58,10 @@ class ScanSpectrum:
 
     S being the spectrum of the image's correlation: the Whittle likelihood of one view. Views are
     taken as independent but at low frequencies, where n of them share what π · length · |ω|
-    coefficients tell: there each counts that much less. It is exact for neither, but needs one FFT
-    of the scan; the tests hold it against the dense marginal likelihood.
+    coefficients tell: there each counts that much less. It needs one FFT of the scan, and is no
+    exact marginal likelihood: on images of 16² that the prior drew, it loses 10 nats of 600 rays
+    against the true scales; Ω₀ comes within 12 %, s 15 % too small, and the noise's factor up to
+    45 % too large, as the edges of so coarse a grid look like noise.
 
     All is in units of the noise and of half the image's longer side, so that no number here
     depends on the units of values and lengths.
