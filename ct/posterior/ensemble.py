@@ -54,7 +54,10 @@ def ensemble(
     as `mc_dropout` does, w included. Were x linear in θ and the penalty a Gaussian prior's, drawn
     anew for each member, such members would be exact posterior samples; without ε_m their spread
     would lack what the noise adds. So it is on unless the published deep ensemble is wanted, whose
-    members see the same measurements and differ by their initialisation alone.
+    members see the same measurements and differ by their initialisation alone. Uncalibrated 95 %
+    intervals of three images covered 62 to 82 % with it, and 41 to 43 % without
+    (benchmarks/results/ct_ensemble_noise.md). Members agree on what total variation puts where
+    nothing was measured: their spread does not grow along the missing directions of a limited arc.
 
     With `dropout` each member is trained under masks and gives several samples: both together.
 
