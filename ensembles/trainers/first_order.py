@@ -19,6 +19,7 @@ from ensembles.trainers.held_out import Best, EarlyStopping
 from ensembles.trainers.leaf import Leaf, new_leaf
 from ensembles.trainers.member_size import MemberSize
 from ensembles.trainers.monitor import Monitor, State
+from ensembles.trainers.observation import Pointwise
 from ensembles.trainers.problem import Trained, TrainingProblem
 from ensembles.trainers.schedules import Schedule
 from ensembles.trainers.updates import Rule
@@ -56,6 +57,11 @@ def train_by_gradients(
     problem: TrainingProblem, rule: Rule, plan: Plan, *, seed: int, monitor: Monitor | None
 ) -> Trained:
     """Return the members after `plan.steps` steps of `rule`, or when something stopped them."""
+    if not isinstance(problem.observation, Pointwise):
+        raise ValueError(
+            "trainer: data that are functions of all values at once need gauss_newton(); trainers "
+            "by gradients take one datum an input."
+        )
     with plan.execution.products():
         training, best = _start(problem, rule, plan, seed)
         try:
