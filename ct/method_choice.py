@@ -42,8 +42,8 @@ def choose_method(name: str, settings: Settings | None = None) -> Method:
     """Return the method of that name with those settings.
 
     A setting is spelled as in a result's metadata: by its name, and the network's own as
-    "network.width". A table (TOML's [settings.network]) is read as such names; the kind of network
-    is its "name".
+    "network.width", those of a method that gives another its image as "mean.weight". A table
+    (TOML's [settings.network]) is read as such names; the kind of network or method is its "name".
 
     Args:
         name: as the command line spells it, such as "mc-dropout".
@@ -62,10 +62,14 @@ def choose_method(name: str, settings: Settings | None = None) -> Method:
     functions = {known: known.replace("-", "_") for known in METHOD_NAMES}
     method: Callable[..., Method] = getattr(ct, _one_of(functions, name, "--method"))
     given = _flat(settings or {})
+    means = {key: value for key, value in given.items() if key.split(".")[0] == "mean"}
+    given = {key: value for key, value in given.items() if key not in means}
     own = {key: value for key, value in given.items() if not _of_network(key)}
     arguments = _checked(own, method, name)
     if "network" in own or len(own) < len(given):
         arguments["network"] = _network(given, method, name)
+    if means:
+        arguments["mean"] = _mean(means, method, name)
     return method(**arguments)
 
 
@@ -87,6 +91,14 @@ def _network(settings: Settings, method: Callable[..., Method], name: str) -> An
     kind = _one_of(_NETWORKS, settings.get("network", default), f"{name}: network")
     inner = {k.removeprefix("network."): v for k, v in settings.items() if _of_network(k)}
     return kind(**_checked(inner, kind, f"{name}: network"))
+
+
+def _mean(settings: Settings, method: Callable[..., Method], name: str) -> Method:
+    default = method().settings().get("mean")
+    if default is None:
+        raise ValueError(f"{name}: takes no other method's image, and so no settings of one.")
+    inner = {k.removeprefix("mean."): v for k, v in settings.items() if k != "mean"}
+    return choose_method(str(settings.get("mean", default)), inner)
 
 
 def _of_network(key: str) -> bool:

@@ -15,5 +15,6 @@ METHOD_NAMES = (
     "hmc",
     "mean-field",
     "infinite-width",
+    "jackknife",
 )
 """Each is a function of `ct` with underscores: "mc-dropout" is `ct.mc_dropout`."""

@@ -58,6 +58,8 @@ class Estimate:
         calibration: how the spread was corrected, in words; "none" where it is as computed.
         half_widths: half the width of the central interval of each level, in standard deviations,
             as measurements calibrated it; None for Student's t of the number of samples.
+        held_out_coverage: share of rays that were held out that the interval of each level covers,
+            where any were.
         diagnostics: numbers worth keeping beside the result, such as the final loss.
     """
 
@@ -66,6 +68,7 @@ class Estimate:
     samples: Float[Tensor, "samples rows columns"] | None = None
     calibration: str = "none"
     half_widths: Mapping[float, float] | None = None
+    held_out_coverage: Mapping[float, float] | None = None
     diagnostics: dict[str, Setting] = field(default_factory=dict)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ct.geometry import ImageGrid, Scan
+from ct.half_width import calibrated_half_width, student_half_width
 from ct.result_metadata import Metadata, merge_metadata, slice_metadata
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ class Reconstruction:
             has none or they were not kept.
         metadata: method, settings, units, seed, slices (their numbers), n_samples, noise_std (each
             slice's mean), noise_std_source ("given" or "estimated"), calibration ("none": the
-            method's own error bars), versions, diagnostics (each slice's).
+            method's own error bars), half_widths and held_out_coverage (each slice's: level to half
+            width in standard deviations, and to the share of held-out rays that such intervals
+            cover; None where there are none), versions, diagnostics (each slice's).
         grid: where the pixels are.
         scan: where the rays were.
 
@@ -75,10 +77,12 @@ class Reconstruction:
     def interval(
         self, level: float = 0.95
     ) -> tuple[Float[Tensor, "*stack rows columns"], Float[Tensor, "*stack rows columns"]]:
-        """Return the central interval of each pixel: mean ± t_{n−1} · √(1 + 1/n) · std.
+        """Return the central interval of each pixel: mean ± w · std.
 
-        Student's t, because mean and standard deviation come from n samples alone: where the
-        posterior of a pixel is Gaussian, the interval covers it at the level exactly.
+        Where the measurements calibrated the intervals, w is the slice's half width at the level
+        (metadata "half_widths"). Otherwise it is t_{n−1} · √(1 + 1/n), because mean and standard
+        deviation come from n samples alone: where the posterior of a pixel is Gaussian, the
+        interval covers it at the level exactly.
 
         Args:
             level: the share that the interval shall cover, at least 0, below 1.
@@ -90,7 +94,14 @@ class Reconstruction:
             ValueError: the method gave no uncertainty, or the level is not at least 0, below 1.
         """
         std, n = self._uncertainty()
-        half = _student_factor(level, n) * std
+        calibrated = self.metadata.get("half_widths")
+        slices = len(self.mean) if self.mean.ndim == 3 else 1
+        widths = [
+            student_half_width(level, n) if one is None else calibrated_half_width(level, one)
+            for one in calibrated or [None] * slices
+        ]
+        factor = torch.tensor(widths, dtype=std.dtype, device=std.device)
+        half = factor.reshape((-1, 1, 1) if self.mean.ndim == 3 else ()) * std
         return self.mean - half, self.mean + half
 
     def region(self, mask: ArrayLike | Tensor) -> RegionMean:
@@ -268,18 +279,8 @@ class RegionMean:
         Raises:
             ValueError: the level is not at least 0, below 1.
         """
-        half = _student_factor(level, self.n_samples) * self.std
+        half = student_half_width(level, self.n_samples) * self.std
         return self.mean - half, self.mean + half
-
-
-def _student_factor(level: float, n_samples: int) -> float:
-    from scipy.special import stdtrit
-
-    if not 0 <= level < 1:
-        raise ValueError(
-            f"level: expected a number of at least 0 and below 1, got {level!r}; write 0.95."
-        )
-    return float(stdtrit(n_samples - 1, 0.5 + level / 2)) * math.sqrt(1 + 1 / n_samples)
 
 
 def _checked_mask(mask: ArrayLike | Tensor, shape: tuple[int, ...]) -> Tensor:

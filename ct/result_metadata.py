@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ct.diagnosis.summary import summary_of
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 Metadata: TypeAlias = dict[str, Any]
 
-PER_SLICE = ("slices", "noise_std", "diagnostics")
+_OF_UNCERTAINTY = ("half_widths", "held_out_coverage")
+PER_SLICE = ("slices", "noise_std", "diagnostics", *_OF_UNCERTAINTY)
 """Entries that are lists with one value for each slice; all others hold for the whole result."""
 
 
@@ -36,6 +37,7 @@ def run_metadata(
         versions: of all that the numbers depend on.
         slices: each slice's `slice_record`.
     """
+    uncertain = () if method.n_samples is None else _OF_UNCERTAINTY
     return {
         "method": method.name,
         "settings": method.settings(),
@@ -46,6 +48,7 @@ def run_metadata(
         "noise_std": [one["noise_std"] for one in slices],
         "noise_std_source": noise_std_source,
         "calibration": slices[0]["calibration"],
+        **{key: [one.get(key) for one in slices] for key in uncertain},
         "versions": versions,
         "diagnostics": [one["diagnostics"] for one in slices],
     }
@@ -66,7 +69,14 @@ def slice_record(index: int, solved: SolvedSlice) -> Metadata:
         "noise_std": solved.noise_mean,
         "calibration": solved.estimate.calibration,
         "diagnostics": diagnostics,
+        "half_widths": _by_level(solved.estimate.half_widths),
+        "held_out_coverage": _by_level(solved.estimate.held_out_coverage),
     }
+
+
+def _by_level(numbers: Mapping[float, float] | None) -> dict[str, float] | None:
+    # JSON's keys are text
+    return None if numbers is None else {f"{level:g}": value for level, value in numbers.items()}
 
 
 def slice_metadata(metadata: Metadata, index: int) -> Metadata:
@@ -123,4 +133,6 @@ def merge_metadata(parts: Sequence[Metadata]) -> Metadata:
     for key in PER_SLICE:
         if all(key in part for part in parts):
             whole[key] = [value for part in parts for value in part[key]]
+        else:  # a part of an earlier release says nothing of it
+            whole.pop(key, None)
     return whole

@@ -2,6 +2,8 @@ from .baseline import ConstantWidthScores as ConstantWidthScores
 from .baseline import constant_width_baseline as constant_width_baseline
 from .calibration_error import ece_floor as ece_floor
 from .calibration_error import expected_calibration_error as expected_calibration_error
+from .conformal import conformal_quantile as conformal_quantile
+from .conformal import reliability_curve as reliability_curve
 from .gaussian_scores import gaussian_crps as gaussian_crps
 from .gaussian_scores import gaussian_nll as gaussian_nll
 from .interval_scores import coverage as coverage

@@ -185,6 +185,17 @@ class TotalVariation:
             for index in range(len(problems))
         ]
 
+    def frozen(self, estimate: Estimate) -> TotalVariation:
+        """Return the method with the weight that was chosen for an estimate.
+
+        Args:
+            estimate: what this method made of a slice.
+
+        Returns:
+            The same, its weight given.
+        """
+        return dataclasses.replace(self, weight=float(estimate.diagnostics["tv_weight"] or 0))
+
     @property
     def _lower(self) -> float:
         return -math.inf if self.minimum is None else self.minimum

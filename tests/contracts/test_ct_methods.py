@@ -59,6 +59,7 @@ METHODS = [
         max_steps=2,
     ),
     ct.infinite_width(depth=1, n_samples=3),
+    ct.jackknife(mean=ct.cgls(iterations=5), n_folds=3, n_samples=3),
 ]
 IDS = [
     "fbp-hann",
@@ -79,6 +80,7 @@ IDS = [
     "mean-field",
     "ntkgp",
     "infinite-width",
+    "jackknife",
 ]
 every_method = pytest.mark.parametrize("method", METHODS, ids=IDS)
 

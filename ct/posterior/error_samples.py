@@ -1,0 +1,134 @@
+"""Joint samples of an image with a given standard deviation, and errors correlated as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from bayesnn.seeds import seeded_generator
+
+# places of the random streams
+_WEIGHTS, _DETAIL = 0, 1
+_DETAIL_DECAY = 0.05  # cycles a pixel; regions of many pixels are known better than single ones
+_RINGS = 40  # of frequencies, up to the highest of a row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """How much of a jackknife's spread is error, at each frequency.
+
+    Attributes:
+        response: at the frequencies of `torch.fft.rfft2`.
+    """
+
+    response: Float64[Tensor, "rows frequencies"]
+
+
+def known_gain(
+    error: Float64[Tensor, "rows columns"], folds: Float[Tensor, "folds rows columns"]
+) -> Gain:
+    """Return √(power of an error over the power that a jackknife gives it), ring by ring.
+
+    Errors of large regions are smaller than a jackknife says: views that are evenly spread share
+    low frequencies, and one that is lacking is made up for by its neighbours.
+
+    Args:
+        error: of an image whose truth is known.
+        folds: that scan's images, each lacking a fold of its views.
+
+    Returns:
+        The gain at each frequency.
+    """
+    ring = _rings(error)
+    power = torch.fft.rfft2(error).abs().square()
+    claimed = torch.fft.rfft2(_deviations(folds)).abs().square().sum(0)
+    sums = [
+        torch.zeros(_RINGS, dtype=torch.float64, device=error.device).index_add(
+            0, ring.flatten(), values.flatten()
+        )
+        for values in (power, claimed)
+    ]
+    gain = (sums[0] / sums[1].clamp(min=torch.finfo(torch.float64).tiny)).sqrt()
+    return Gain(response=gain[ring])
+
+
+def error_samples(
+    mean: Float[Tensor, "rows columns"],
+    std: Float[Tensor, "rows columns"],
+    folds: Float[Tensor, "folds rows columns"],
+    gain: Gain,
+    *,
+    n: int,
+    seed: int,
+) -> Float[Tensor, "samples rows columns"]:
+    """Return samples that have exactly this mean and standard deviation in every pixel.
+
+    Deviations are Σ_k a_k G d_k with d_k = √((K − 1)/K) (fold_k − their mean), a_k standard normal
+    and G the gain: a jackknife's covariance, which holds what neighbouring errors have in common.
+    Where it falls short of the variance, independent detail with the power spectrum
+    k² exp(−k/0.05 a pixel) is added; where it is more, it is scaled down.
+
+    Args:
+        mean: the image.
+        std: of every pixel.
+        folds: K images that each lack a fold of the views.
+        gain: how much of their spread is error.
+        n: how many samples, at least 2.
+        seed: of the weights and the detail.
+
+    Returns:
+        The samples, in the mean's dtype.
+    """
+    tiny = torch.finfo(torch.float64).tiny
+    spectrum = torch.fft.rfft2(_deviations(folds)) * gain.response
+    deviations = torch.fft.irfft2(spectrum, s=tuple(mean.shape))
+    own = deviations.square().sum(0)
+    variance = std.double().square()
+    kept = (variance / own.clamp(min=tiny)).clamp(max=1).sqrt()
+    rest = (variance - kept.square() * own).clamp(min=0).sqrt()
+    weights = torch.randn(
+        n, len(folds), dtype=torch.float64, generator=seeded_generator(seed, _WEIGHTS)
+    )
+    raw = kept * torch.tensordot(weights.to(deviations.device), deviations, dims=1)
+    raw += rest * _detail(mean, n=n, seed=seed)
+    raw -= raw.mean(0)
+    raw *= std.double() / raw.std(0).clamp(min=tiny)
+    samples: Tensor = (mean.double() + raw).to(mean.dtype)
+    return samples
+
+
+def _deviations(folds: Float[Tensor, "folds rows columns"]) -> Float64[Tensor, "folds r c"]:
+    k = len(folds)
+    images = folds.double()
+    deviations: Tensor = ((k - 1) / k) ** 0.5 * (images - images.mean(0))
+    return deviations
+
+
+def _detail(
+    like: Float[Tensor, "rows columns"], *, n: int, seed: int
+) -> Float64[Tensor, "samples rows columns"]:
+    """Return stationary noise of variance 1 with the spectrum of missing detail."""
+    k = _frequencies(like)
+    response = k * torch.exp(-k / (2 * _DETAIL_DECAY))
+    power = torch.fft.irfft2(response.square() + 0j, s=tuple(like.shape))[0, 0]
+    white = torch.randn(
+        n, *like.shape, dtype=torch.float64, generator=seeded_generator(seed, _DETAIL)
+    )
+    spectrum = torch.fft.rfft2(white.to(like.device)) * (response / power.sqrt())
+    noise: Tensor = torch.fft.irfft2(spectrum, s=tuple(like.shape))
+    return noise
+
+
+def _frequencies(like: Float[Tensor, "rows columns"]) -> Float64[Tensor, "rows frequencies"]:
+    rows, columns = like.shape
+    return torch.hypot(
+        torch.fft.fftfreq(rows, dtype=torch.float64, device=like.device)[:, None],
+        torch.fft.rfftfreq(columns, dtype=torch.float64, device=like.device),
+    )
+
+
+def _rings(like: Float[Tensor, "rows columns"]) -> Tensor:
+    return (_frequencies(like) * 2 * _RINGS).long().clamp(max=_RINGS - 1)

@@ -1,0 +1,116 @@
+"""Energies of rays in bands of frequency, which say what errors of single pixels are.
+
+By the projection-slice theorem an image of squared norm ‖e‖² has ‖e‖² = ∫₀^π dθ ∫ |ν| |R̂_θ(ν)|² dν,
+where R̂_θ is the Fourier transform of its view along θ: filtered by √|ν|, rays have the energy of
+pixels, however strongly the pixels along a ray are correlated.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from ct.geometry import FanBeam, Scan
+
+N_BANDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayBands:
+    """Filters √|k| within bands of k, cycles a detector bin, for views of some length.
+
+    Attributes:
+        edges: of the bands, from 0 to 0.5.
+        responses: of each filter at the frequencies of `torch.fft.rfft` of padded views.
+        n_padded: bins of a padded view.
+        spacing: between bins, at the axis of rotation, in mm.
+    """
+
+    edges: tuple[float, ...]
+    responses: Float64[Tensor, "bands frequencies"]
+    n_padded: int
+    spacing: float
+
+    def energy(
+        self, rays: Float[Tensor, "views detectors"], band: int
+    ) -> Float64[Tensor, "views detectors"]:
+        """Return the squares of the filtered rays.
+
+        An image of independent pixels of variance v has the energy spacing/π · A v on average,
+        summed over the bands, where A v are v's line integrals in mm.
+
+        Args:
+            rays: values, such as residuals.
+            band: number of the band.
+
+        Returns:
+            One energy a ray.
+        """
+        spectrum = torch.fft.rfft(rays.double(), n=self.n_padded) * self.responses[band]
+        filtered: Tensor = torch.fft.irfft(spectrum, n=self.n_padded)
+        return filtered[..., : rays.shape[-1]].square()
+
+    def spread_out(
+        self, variance: Float[Tensor, "views detectors"], band: int
+    ) -> Float64[Tensor, "views detectors"]:
+        """Return the energy that independent noise has on average.
+
+        Args:
+            variance: of each ray's noise.
+            band: number of the band.
+
+        Returns:
+            One energy a ray.
+        """
+        kernel = torch.fft.irfft(self.responses[band].to(torch.complex128), n=self.n_padded)
+        squared = torch.fft.rfft(kernel.square())
+        spectrum = torch.fft.rfft(variance.double(), n=self.n_padded) * squared
+        spread: Tensor = torch.fft.irfft(spectrum, n=self.n_padded)
+        return spread[..., : variance.shape[-1]].clamp(min=0)
+
+    def shares(self, pixel_size: float, decay: float) -> list[float]:
+        """Return the bands' shares of an isotropic power spectrum exp(−k/decay), k a pixel.
+
+        Args:
+            pixel_size: in mm.
+            decay: cycles a pixel.
+
+        Returns:
+            One share a band, 1 together.
+        """
+        scale = pixel_size / self.spacing  # from cycles a bin to cycles a pixel
+        ends = torch.tensor(self.edges, dtype=torch.float64) * scale
+        # the integral of k exp(−k/decay) is a gamma distribution's
+        below = torch.special.gammainc(torch.tensor(2.0).double(), ends.clamp(max=0.5) / decay)
+        shares: list[float] = (below.diff() / below[-1]).tolist()
+        return shares
+
+
+def ray_bands(scan: Scan, device: torch.device) -> RayBands:
+    """Return the filters for a scan's views.
+
+    Args:
+        scan: where the rays are. Near the axis of rotation a fan's rays are taken for parallel.
+        device: where to compute.
+
+    Returns:
+        Ten bands of equal width.
+    """
+    n_padded = 2 ** math.ceil(math.log2(2 * scan.n_detectors))
+    k = torch.fft.rfftfreq(n_padded, dtype=torch.float64, device=device)
+    edges = tuple(0.5 * band / N_BANDS for band in range(N_BANDS + 1))
+    band_of = (k * 2 * N_BANDS).long().clamp(max=N_BANDS - 1)
+    inside = band_of == torch.arange(N_BANDS, device=device)[:, None]
+    spacing = scan.detector_spacing
+    if isinstance(scan, FanBeam):
+        spacing /= scan.magnification
+    return RayBands(
+        edges=edges,
+        responses=torch.where(inside, k.sqrt(), 0.0),
+        n_padded=n_padded,
+        spacing=spacing,
+    )
