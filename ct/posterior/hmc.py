@@ -65,7 +65,11 @@ def hmc(
     `excluded_members`.
 
     A grid of pixels, the default, moves in coordinates in which all frequencies have about the
-    same spread, so that chains mix in a few hundred leapfrogs. Networks (`FeatureGrid`,
+    same spread. On a CT slice of 64² from 30 views at 40 dB the default settings reach an R-hat of
+    1.05 at most and 1.01 in the median, and 107 effective samples at least, in 24,000 gradients, a
+    minute of one CPU core. Larger images need about as many gradients; without total variation, or
+    with few and precise rays, chains need more `max_leapfrogs`. Pyro's adaptation is not to be
+    trusted with a warm-up below about 50. Networks (`FeatureGrid`,
     `FourierNetwork`) move in units of their prior's standard deviation; see the R-hat that they
     reach before you trust their spread.
 

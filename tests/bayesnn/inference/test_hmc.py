@@ -8,6 +8,8 @@ from bayesnn.inference.chain_diagnostics import bulk_ess, split_r_hat
 from bayesnn.inference.hmc import Chain, Kernel, no_u_turn, random_length
 from bayesnn.inference.parameter_vector import ParameterVector
 
+# many small steps: checks of shapes would take as long as the steps; other tests have them
+unchecked = pytest.mark.usefixtures("as_users_run")
 both_kernels = pytest.mark.parametrize("kernel", [no_u_turn, random_length])
 
 N = 6
@@ -30,6 +32,7 @@ def chain(kernel: Kernel, *, seed: int = 0, warm_up: int = 40) -> Chain:
     )
 
 
+@unchecked
 @both_kernels
 def test_draws_have_the_moments_of_the_density(kernel):
     chains = []
@@ -52,6 +55,7 @@ def test_draws_have_the_moments_of_the_density(kernel):
     assert bool(((flat.std(0) / std - 1).abs() < 4.5 / (2 * size) ** 0.5).all())
 
 
+@unchecked
 @both_kernels
 @pytest.mark.parametrize("cut", [3, 13, 23])  # within each window of the warm-up, and after
 def test_a_chain_that_was_stopped_goes_on_to_the_same_numbers(kernel, cut):

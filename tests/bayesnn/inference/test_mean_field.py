@@ -7,6 +7,8 @@ from torch import Tensor
 from bayesnn.inference.mc_dropout import Params, sample_moments
 from bayesnn.inference.mean_field import MeanField, MeanFieldFit
 
+# many small steps: checks of shapes would take as long as the steps; other tests have them
+unchecked = pytest.mark.usefixtures("as_users_run")
 PRIOR = {"w": 0.7, "b": 2.0}
 X = torch.randn(15, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = X @ torch.tensor([1.0, -1.0, 0.5, 0.0], dtype=torch.float64) + 0.3
@@ -36,6 +38,7 @@ def fit(**settings: object) -> MeanFieldFit:
     return one
 
 
+@unchecked
 @pytest.mark.parametrize("kl_weight", [1.0, 3.0])
 def test_the_optimum_for_a_gaussian_posterior_is_known(kl_weight):
     # of E[U] + κ KL: the mean of precision JᵀJ + κΛ, variances κ over its diagonal
@@ -50,6 +53,7 @@ def test_the_optimum_for_a_gaussian_posterior_is_known(kl_weight):
     assert float((spread / marginal).mean()) < 0.98
 
 
+@unchecked
 def test_without_data_the_prior_comes_back():
     one = MeanFieldFit(start(), prior_std=PRIOR, initial_std=0.2, seed=0)
     for step in range(150):
@@ -59,6 +63,7 @@ def test_without_data_the_prior_comes_back():
         assert float(one.posterior().mean[name].abs().max()) < 1e-3
 
 
+@unchecked
 def test_the_loss_is_the_negative_evidence_bound():
     # at q = posterior of one parameter the bound is tight: −log ∫ exp(−U) p, the same for any draw
     prior, noise, y = 2.0, 0.5, 1.3

@@ -21,6 +21,8 @@ from ct.posterior.training import Descent
 from tests.ct.posterior.memory_checkpoint import InterruptionError, MemoryCheckpoint
 from tests.reference.gaussian_scan import GaussianScan
 
+# many small steps: checks of shapes would take as long as the steps; other tests have them
+unchecked = pytest.mark.usefixtures("as_users_run")
 SMALL = FeatureGrid(coarsest=5, channels=2, width=8)
 SCAN = GaussianScan()
 SHORT = {
@@ -58,36 +60,21 @@ def agrees_with_the_exact_posterior(method: ct.problem.Method, precision: float)
     assert float(white.square().mean()) == pytest.approx(1, abs=0.1)
 
 
-def test_chains_sample_the_exact_posterior_of_pixels():
-    method = ct.hmc(
-        kernel=random_length,
-        n_chains=2,
-        warm_up=50,
-        samples_per_chain=60,
-        max_leapfrogs=15,
-        steps=60,
-        tv_share=0,
-        prior_precision=100.0,
-        held_out=0,
-    )
-    agrees_with_the_exact_posterior(method, 100.0)
-
-
+# short chains of a more certain one: tests/contracts/test_ct_posteriors.py
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", [no_u_turn, random_length])
 def test_long_chains_sample_a_less_certain_posterior(kernel):
     method = ct.hmc(
         kernel=kernel,
-        n_chains=4,
+        n_chains=2,
         warm_up=150,
-        samples_per_chain=200,
-        thinning=2,
-        max_leapfrogs=127,
+        samples_per_chain=150,
+        max_leapfrogs=63,
         tv_share=0,
-        prior_precision=3.0,
+        prior_precision=10.0,
         held_out=0,
     )
-    agrees_with_the_exact_posterior(method, 3.0)
+    agrees_with_the_exact_posterior(method, 10.0)
 
 
 @pytest.mark.parametrize("network", [SMALL, PixelGrid()], ids=["grid", "pixels"])
@@ -135,6 +122,7 @@ def test_spectral_coordinates_even_out_the_spread():
     assert conditions[1] < conditions[0] / 3
 
 
+@unchecked
 def test_networks_are_sampled_near_their_fits():
     method = ct.hmc(
         network=SMALL,
@@ -157,6 +145,7 @@ def test_networks_are_sampled_near_their_fits():
     assert numbers["ess_bulk_min"] < 20
 
 
+@unchecked
 def test_fits_of_several_chains_are_fits_of_the_network_that_chains_share():
     # whose frequencies are drawn at random, and not sampled
     network = FourierNetwork(n_frequencies=30, width=16, depth=1, frequency_std=5.0)
@@ -178,7 +167,7 @@ def test_fits_of_several_chains_are_fits_of_the_network_that_chains_share():
     assert (reported[-1], fits.tv_weight) == (400, 0.0)
 
 
-@pytest.mark.parametrize("stop_after", [2, 8, 17, 30])
+@pytest.mark.parametrize("stop_after", [8, 30])
 def test_an_interrupted_run_goes_on_to_the_same_numbers(stop_after):
     method = ct.hmc(**{**SHORT, "held_out": 0.2})
     problem = dataclasses.replace(SCAN.problem, keep_samples=True)
@@ -240,7 +229,7 @@ def test_fits_that_diverge_are_no_chains():
     [
         {"n_chains": 1},
         {"warm_up": 0},
-        {"samples_per_chain": 3},
+        {"samples_per_chain": 1},
         {"thinning": 0},
         {"max_leapfrogs": 0},
         {"target_acceptance": 1.0},
