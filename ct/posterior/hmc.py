@@ -70,8 +70,9 @@ def hmc(
     minute of one CPU core. Larger images need about as many gradients; without total variation, or
     with few and precise rays, chains need more `max_leapfrogs`. Pyro's adaptation is not to be
     trusted with a warm-up below about 50. Networks (`FeatureGrid`,
-    `FourierNetwork`) move in units of their prior's standard deviation; see the R-hat that they
-    reach before you trust their spread.
+    `FourierNetwork`) move in units of their prior's standard deviation, and do not converge in such
+    times: `FeatureGrid()` on such a scan reached, after 8,800 gradients of two chains, an R-hat of
+    3.0, and its 95 % intervals covered 22 % of the pixels. Trust no spread above an R-hat of 1.1.
 
     Args:
         network: kind of image; None for `PixelGrid()`.

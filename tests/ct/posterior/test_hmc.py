@@ -61,6 +61,7 @@ def agrees_with_the_exact_posterior(method: ct.problem.Method, precision: float)
 
 
 # short chains of a more certain one: tests/contracts/test_ct_posteriors.py
+@unchecked
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", [no_u_turn, random_length])
 def test_long_chains_sample_a_less_certain_posterior(kernel):
