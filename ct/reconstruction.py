@@ -14,7 +14,7 @@ from bayesnn.checks import as_finite_tensor, check_count
 from bayesnn.versions import installed_versions
 from ct.diagnosis.noise_level import check_noise_level
 from ct.geometry import ImageGrid, Scan
-from ct.posterior.mc_dropout import mc_dropout
+from ct.posterior.jackknife import jackknife
 from ct.problem import Method, Progress
 from ct.projectors.operator import projector
 from ct.result import Reconstruction
@@ -54,7 +54,7 @@ def reconstruct(
             detectors]; float64 is computed in float64, all else in float32.
         scan: where the rays are.
         grid: where the pixels shall be.
-        method: such as `fbp()` or `mc_dropout()`; None for `mc_dropout()`.
+        method: such as `fbp()` or `ensemble()`; None for `jackknife()`.
         noise_std: standard deviation of each ray's noise, in the sinogram's units: one number,
             [views, detectors] or [slices, views, detectors]; infinite for rays that were not
             measured (dead bins), whose value in the sinogram is a guess. None estimates one
@@ -92,7 +92,7 @@ def reconstruct(
     check_count(first_slice, "first_slice", minimum=0)
     if memory_budget is not None:
         check_count(memory_budget, "memory_budget")
-    method = mc_dropout() if method is None else method
+    method = jackknife() if method is None else method
     stack = values if values.ndim == 3 else values[None]
     if keep_samples is None:
         n_values = (method.n_samples or 0) * len(stack) * grid.shape[0] * grid.shape[1]

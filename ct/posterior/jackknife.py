@@ -61,7 +61,7 @@ def jackknife(
     3. rays of the measured scan that were held out tell of errors of which the simulated scan knows
        nothing, detail that R always flattens: its variance inside and outside the body, c₁ and c₂,
        follows from the rays' energies, filtered so that they are those of single pixels
-       (`ct.posterior.missing_detail`).
+       (`ct.posterior.missing_detail`), less what the known scan's folds err beyond its whole.
 
     A pixel's variance is v₀ + c₁ b + c₂ (1 − b), with b the body's share of its neighbourhood, and
     the half widths of intervals are quantiles of the simulated scan's errors, with detail of that
@@ -153,6 +153,7 @@ class Jackknife:
         parts = unit * torch.stack([body, 1 - body])
         bands = ray_bands(problem.scan, problem.sinogram.device)
         amounts = missing_detail(rays, parts, problem.projector, bands, problem.grid.pixel_size)
+        amounts = amounts / _excess(again.images - measured.mean, error)
         detail = torch.tensordot(amounts, parts, dims=1)
         std = (predicted + detail).sqrt().to(problem.sinogram.dtype)
         half_widths = _half_widths(
@@ -278,6 +279,14 @@ class _Work:
         if report is None:
             return None
         return lambda done, total: report(start + (end - start) * done // max(total, 1), _STEPS)
+
+
+def _excess(
+    of_folds: Float[Tensor, "folds rows columns"], of_all: Float64[Tensor, "rows columns"]
+) -> float:
+    """Return how much more error, squared, images have that lack a fold than those of all views."""
+    whole = float(of_all.square().mean())
+    return max(1.0, float(of_folds.double().square().mean()) / whole) if whole > 0 else 1.0
 
 
 def _half_widths(

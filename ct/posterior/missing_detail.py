@@ -14,7 +14,8 @@ from ct.posterior.ray_bands import RayBands
 from ct.posterior.variance_fit import fit_variance
 from ct.projectors.operator import Projector
 
-_DECAY = 0.1  # cycles a pixel: the power spectrum of missing detail is taken for exp(−k/0.1)
+_DECAY = 0.09  # cycles a pixel: the power spectrum of missing detail is taken for exp(−k/0.09)
+_DOUBT = 10.0  # times the predicted energy: what else goes wrong there is not missing detail
 _ALONG_RAYS = 3.0  # bins, over which the predicted energy is averaged
 _MOST_RAYS = 200_000  # that the fit looks at
 
@@ -51,9 +52,10 @@ def missing_detail(
         (α + β k_b) q̃ + Σ_j c_j g_b (spacing/π) A p_j + the noise's,
 
     with q̃ the energy of a like ray in a scan whose truth is known, p_j maps such as the body's, and
-    g_b the band's share of the power spectrum exp(−k/0.1 a pixel). Detail that the method flattens
+    g_b the band's share of the power spectrum exp(−k/0.09 a pixel). Detail that the method flattens
     lies anywhere in the body, errors that the known scan shares lie at its edges: so the rays tell
-    them apart, by where they run and by their frequencies.
+    them apart, by where they run and by their frequencies. Rays along which much is known to go
+    wrong count little: a small share of it that the known scan lacks would pass for detail.
 
     Args:
         rays: held-out rays.
@@ -81,5 +83,7 @@ def missing_detail(
         columns.append((torch.stack(known) * held)[..., ::stride].flatten(1))
         squares.append(bands.energy(rays.residual, band)[:, ::stride].flatten())
         noise.append(bands.spread_out(rays.noise_variance, band)[:, ::stride].flatten())
-    fitted = fit_variance(torch.cat(squares), torch.cat(columns, dim=1).T, torch.cat(noise))
+    parts_of_rays = torch.cat(columns, dim=1).T
+    doubt = _DOUBT * parts_of_rays[:, 0]
+    fitted = fit_variance(torch.cat(squares), parts_of_rays, torch.cat(noise), doubt)
     return fitted[2:]

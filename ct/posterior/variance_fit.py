@@ -14,16 +14,19 @@ def fit_variance(
     squares: Float64[Tensor, " points"],
     parts: Float64[Tensor, "points parts"],
     known: Float64[Tensor, " points"],
+    doubt: Float64[Tensor, " points"] | None = None,
 ) -> Float64[Tensor, " parts"]:
     """Return the c ≥ 0 under which Gaussian values of variance v = parts·c + known are likeliest.
 
-    Minimises Σ log v + squares/v by multiplicative steps c ← c·√(Σ p q/v² / Σ p/v), which keep c
-    at or above zero and never raise the sum.
+    Multiplicative steps c ← c·√(Σ w p q / Σ w p v) with w = 1/v² keep c at or above zero and never
+    raise Σ log v + squares/v. With doubt they solve the same equations with other weights.
 
     Args:
         squares: q, squared values.
         parts: p, at least 0.
         known: the part of the variance that is known, such as the noise's; at least 0.
+        doubt: how far v itself may be off at each point; such points count as if v were larger by
+            it, in weights 1/(v + doubt)². None for nowhere.
 
     Returns:
         One factor a part; 0 for parts that are zero everywhere.
@@ -49,7 +52,8 @@ def fit_variance(
     c = torch.where(used, excess / used.sum().clamp(min=1), 0.0)
     for _ in range(_ITERATIONS):
         variance = unit @ c + offset
-        up = unit.T @ (squares / variance.square())
-        down = unit.T @ (1 / variance)
+        weight = (variance if doubt is None else variance + doubt).square().reciprocal()
+        up = unit.T @ (weight * squares)
+        down = unit.T @ (weight * variance)
         c = c * torch.where(used, (up / down.clamp(min=1e-300)).sqrt(), 0.0)
     return torch.where(used, c / torch.where(used, size, 1.0), 0.0)
