@@ -23,6 +23,7 @@ from .posterior.ensemble import ensemble as ensemble
 from .posterior.hmc import hmc as hmc
 from .posterior.infinite_width import infinite_width as infinite_width
 from .posterior.jackknife import jackknife as jackknife
+from .posterior.laplace import laplace as laplace
 from .posterior.mc_dropout import mc_dropout as mc_dropout
 from .posterior.mean_field import mean_field as mean_field
 from .posterior.published import published_mc_dropout as published_mc_dropout

@@ -16,5 +16,6 @@ METHOD_NAMES = (
     "mean-field",
     "infinite-width",
     "jackknife",
+    "laplace",
 )
 """Each is a function of `ct` with underscores: "mc-dropout" is `ct.mc_dropout`."""

@@ -58,6 +58,7 @@ METHODS = [
         n_members=2,
         max_steps=2,
     ),
+    ct.laplace(network=SMALL, steps=8, prior_precision=10.0, rank=4, max_iterations=8, n_samples=3),
     ct.infinite_width(depth=1, n_samples=3),
     ct.jackknife(mean=ct.cgls(iterations=5), n_folds=3, n_samples=3),
 ]
@@ -79,6 +80,7 @@ IDS = [
     "hmc",
     "mean-field",
     "ntkgp",
+    "laplace",
     "infinite-width",
     "jackknife",
 ]

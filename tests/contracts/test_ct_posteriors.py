@@ -44,6 +44,7 @@ class Case:
             allowed besides the Monte-Carlo error: what the theory leaves open, or an optimiser.
         turned: how far the mean may move, in standard deviations, where scan and grid are turned.
         lacks: laws that it does not obey, and why; the tests expect that it breaks them.
+        slow: whether its six scans take more than some seconds of one core.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Case:
     slack: float = 1e-3
     turned: float = 0.8
     lacks: Mapping[str, str] = field(default_factory=dict)
+    slow: bool = False
 
 
 def _dense(scan: GaussianScan, result: Reconstruction) -> Gaussian:
@@ -82,6 +84,11 @@ def _infinite_width(scan: GaussianScan, result: Reconstruction) -> Gaussian:
 
 # measurements weigh masks against the prior, they do not add up to a posterior
 _MASKS = "the width of dropout's spread is that of its masks: its rate decides, hardly the data"
+
+_LAPLACE = ct.laplace(
+    network=PixelGrid(), steps=3, tv_share=0.0, prior_precision=3.0, tolerance=1e-4, n_samples=40,
+    held_out=0,
+)  # fmt: skip
 
 _NTKGP = ct.ntkgp(
     network=WideNetwork(n_frequencies=100, frequency_std=6.0, width=128, depth=1),
@@ -149,6 +156,34 @@ CASES = [
         lacks={"noise": _MASKS, "views": _MASKS, "arc": _MASKS},
     ),
     Case(
+        name="laplace-pixels",
+        method=_LAPLACE,
+        exact=_dense,
+        exact_method=dataclasses.replace(_LAPLACE, n_samples=1000),
+    ),
+    Case(
+        name="laplace-grid",
+        slow=True,
+        method=ct.laplace(
+            network=SMALL,
+            steps=50,
+            tv_share=0.0,  # at this size it flattens a noisy image
+            prior_precision=3.0,
+            tolerance=1e-2,
+            rank=30,
+            max_iterations=30,
+            n_samples=40,
+            held_out=0,
+        ),
+    ),
+    Case(
+        name="infinite-width",
+        method=INFINITE_WIDTH,
+        exact=_infinite_width,
+        exact_method=dataclasses.replace(INFINITE_WIDTH, n_samples=1000),
+        slack=2e-2,
+    ),
+    Case(
         name="ensemble",
         method=ct.ensemble(network=SMALL, n_members=16, steps=60, held_out=0),
         lacks={"arc": "members agree on what total variation puts where nothing was measured"},
@@ -162,13 +197,6 @@ CASES = [
         ),
         slack=0.1,  # what is left of a finite width
     ),
-    Case(
-        name="infinite-width",
-        method=INFINITE_WIDTH,
-        exact=_infinite_width,
-        exact_method=dataclasses.replace(INFINITE_WIDTH, n_samples=1000),
-        slack=2e-2,
-    ),
 ]
 
 
@@ -177,7 +205,10 @@ def _every_case(law: str) -> pytest.MarkDecorator:
         pytest.param(
             case,
             id=case.name,
-            marks=[pytest.mark.xfail(reason=case.lacks[law])] if law in case.lacks else [],
+            marks=[
+                *([pytest.mark.xfail(reason=case.lacks[law])] if law in case.lacks else []),
+                *([pytest.mark.slow] if case.slow else []),
+            ],
         )
         for case in CASES
     ]
