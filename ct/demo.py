@@ -40,7 +40,7 @@ class DemoConfig:
     """
 
     folder: Path
-    method: str = "mc-dropout"
+    method: str = "jackknife"
     settings: dict[str, Any] | None = None
     device: str = "auto"
     seed: int = 0

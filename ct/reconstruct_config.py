@@ -40,7 +40,7 @@ class ReconstructConfig:
 
     sinogram: Path
     output: Path
-    method: str = "mc-dropout"
+    method: str = "jackknife"
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     seed: int = 0

@@ -244,7 +244,7 @@ class Reconstruction:
         if self.std is None or self.n_samples is None:
             raise ValueError(
                 f"{self.metadata.get('method', 'this method')} gives no uncertainty, so there are "
-                "no intervals; reconstruct with mc_dropout()."
+                "no intervals; reconstruct with jackknife()."
             )
         return self.std, self.n_samples
 

@@ -28,7 +28,7 @@ def demo(
     with progress_bar("reconstructing") as progress:
         result = run_demo(DemoConfig(folder=out, device=device, seed=seed), progress=progress)
     typer.echo("A real CT slice (128×128, pydicom's CT_small.dcm), 60 views, noise at 40 dB.\n")
-    tables = score_tables(result.evaluation, name="mc-dropout, mean", others=result.baselines)
+    tables = score_tables(result.evaluation, name="jackknife, mean", others=result.baselines)
     for table in tables:
         Console().print(table)
     for remark in remarks(result.evaluation):

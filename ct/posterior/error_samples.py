@@ -13,6 +13,7 @@ from bayesnn.seeds import seeded_generator
 # places of the random streams
 _WEIGHTS, _DETAIL = 0, 1
 _DETAIL_DECAY = 0.05  # cycles a pixel; regions of many pixels are known better than single ones
+_LEAST_POWER = 1e-12  # of the ring that has most
 _RINGS = 40  # of frequencies, up to the highest of a row
 
 
@@ -51,7 +52,9 @@ def known_gain(
         )
         for values in (power, claimed)
     ]
-    gain = (sums[0] / sums[1].clamp(min=torch.finfo(torch.float64).tiny)).sqrt()
+    # where a method leaves nothing, such as at frequencies that it filters out, nothing is scaled
+    told = sums[1] > _LEAST_POWER * sums[1].amax()
+    gain = torch.where(told, sums[0] / torch.where(told, sums[1], 1.0), 0.0).sqrt()
     return Gain(response=gain[ring])
 
 

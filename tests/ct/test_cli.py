@@ -16,7 +16,7 @@ from skimage import io
 from ct.cli import run
 from ct.method_names import METHOD_NAMES
 
-TINY = {"steps": 3, "centre_steps": 2, "n_samples": 2, "network.finest": 16, "network.width": 4}
+TINY = {"mean": "fbp", "n_folds": 3, "n_samples": 2}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from ct.result import Reconstruction
 from ct.slice_scores import SliceScores
 from ct.uncertainty_scores import LevelScores, UncertaintyScores
 
-QUICK = {"steps": 5, "centre_steps": 3, "n_samples": 4, "network.finest": 32, "network.width": 8}
+QUICK = {"n_folds": 3, "mean.steps": 2, "mean.stride": 6, "mean.reach": 4}
 
 
 def test_demo_writes_what_it_says(tmp_path: Path) -> None:

@@ -227,9 +227,10 @@ def test_samples_are_kept_within_the_budget_or_as_asked(monkeypatch):
     assert keeps(keep_samples=True)
 
 
-def test_mc_dropout_is_the_default(monkeypatch):
-    monkeypatch.setattr("ct.reconstruction.mc_dropout", lambda: QUICK)
-    assert ct.reconstruct(_sinogram(), SCAN, GRID).metadata["method"] == "mc-dropout"
+def test_jackknife_is_the_default(monkeypatch):
+    quick = ct.jackknife(mean=ct.fbp(), n_folds=3)
+    monkeypatch.setattr("ct.reconstruction.jackknife", lambda: quick)
+    assert ct.reconstruct(_sinogram(), SCAN, GRID).metadata["method"] == "jackknife"
 
 
 class _NeverSolves:
