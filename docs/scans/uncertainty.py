@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -148,7 +149,8 @@ def page(records: dict[str, dict[str, Any]]) -> str:
         f"(../images/{name}_uncertainty.png)"
         for name in records
     )
-    made = "`python docs/scans/uncertainty.py --data-dir DIR` makes all of this page."
+    lines = dict.fromkeys(one["command"] for one in records.values())
+    made = "Made by " + ", ".join(f"`{line}`" for line in lines) + "."
     own = f"The method's own calibration: {said}."
     return "\n\n".join([TITLE.strip(), table, own, NOTES.strip(), made, pictures]) + "\n"
 
@@ -164,6 +166,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--device", default="cpu")
     said = parser.parse_args(arguments)
+    options = {
+        "method": said.method,
+        "settings": json.dumps(said.settings) if said.settings else None,
+        "image-size": said.image_size,
+        "device": said.device,
+    }
+    command = "python docs/scans/uncertainty.py --data-dir DIR" + "".join(
+        f" --{name} {shlex.quote(str(value))}" for name, value in options.items() if value
+    )
     method = None if said.method is None else choose_method(said.method, said.settings)
     texts, pictures = said.output or DOCS / "scans", said.output or DOCS / "images"
     kept = texts / "uncertainty.json"
@@ -178,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
             to=pictures,
         )
         print(f"{name}: {shown}", flush=True)
-        records[name] = json.loads(json.dumps(dataclasses.asdict(shown)))
+        records[name] = json.loads(json.dumps(dataclasses.asdict(shown))) | {"command": command}
         for path, text in (
             (kept, json.dumps(records, indent=1) + "\n"),
             (texts / "uncertainty.md", page(records)),
