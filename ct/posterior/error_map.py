@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ct.posterior.blur import blurred
-from ct.posterior.variance_fit import fit_variance
 
-_SCALES = (0.7, 1.5, 4.0)  # pixels, over which the folds' spread is averaged
-_SLOPE_SCALE = 1.0
+_SPREAD_SCALES = (0.7, 1.5, 4.0)  # pixels, over which the folds' spread is averaged
+_SLOPE_SCALES = (1.0, 3.0)
+_FLOOR = 0.1  # of a feature's median: below it a feature tells nothing
+_LEAST_FLOOR = 1e-3  # of a feature's mean, where more than half of the pixels have none of it
+_BEYOND = math.log(4.0)  # how far features may lie beyond those that were learnt from
+_RIDGE = 1e-3
+_ITERATIONS = 60
+_STEP = 0.7  # of Fisher's scoring
+_MOST_EXCESS = 50.0  # of a square over its variance: one pixel cannot do more
 _BODY_BLUR = 3.0
 _MOST_PIXELS = 50_000  # that a fit looks at
 
@@ -18,43 +27,112 @@ _MOST_PIXELS = 50_000  # that a fit looks at
 def error_features(
     mean: Float[Tensor, "rows columns"], folds: Float[Tensor, "folds rows columns"]
 ) -> Float64[Tensor, "features rows columns"]:
-    """Return what tells of a pixel's error: the folds' variance around it, the image's slope, 1.
+    """Return what tells of a pixel's error: the folds' variance and the image's slope around it.
 
     The variance of images that each lack some of the views, at three scales, is a jackknife's: it
-    is large where the image hangs on few views. The squared slope adds edges that all folds agree
-    on. All are at least 0 and scale as a variance does.
+    is large where the image hangs on few views. The squared slope, at two scales, adds edges that
+    all folds agree on. All are at least 0 and scale as a variance does.
 
     Args:
         mean: the image from all views.
         folds: images that each lack a fold of the views; at least two.
 
     Returns:
-        Parts of a variance, in float64.
+        Positive numbers that grow with the error, in float64.
     """
     variance = folds.double().var(0)
     down, right = torch.gradient(mean.double())
-    slope = blurred(down.square() + right.square(), _SLOPE_SCALE)
-    averages = [blurred(variance, scale) for scale in _SCALES]
-    return torch.stack([*averages, slope, torch.ones_like(slope)])
+    slope = down.square() + right.square()
+    return torch.stack([
+        *(blurred(variance, scale) for scale in _SPREAD_SCALES),
+        *(blurred(slope, scale) for scale in _SLOPE_SCALES),
+    ])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorVariance:
+    """log v = b₀ + Σ_j b_j (log(φ_j + ε_j) − c_j), with each log within the range it was fitted in.
+
+    Attributes:
+        weights: b.
+        floors: ε, below which a feature tells nothing.
+        centres: c, the mean logs.
+        lowest: the least log of each feature.
+        highest: its greatest.
+    """
+
+    weights: Float64[Tensor, " weights"]
+    floors: Float64[Tensor, " features"]
+    centres: Float64[Tensor, " features"]
+    lowest: Float64[Tensor, " features"]
+    highest: Float64[Tensor, " features"]
+
+    def at(
+        self, features: Float64[Tensor, "features rows columns"]
+    ) -> Float64[Tensor, "rows columns"]:
+        """Return the variance of an image's pixels.
+
+        Args:
+            features: of the image, as `error_features` gives them.
+
+        Returns:
+            v, above 0.
+        """
+        logs = _logs(features, self.floors)
+        low, high = (ends[:, None, None] for ends in (self.lowest, self.highest))
+        logs = logs.clamp(low - _BEYOND, high + _BEYOND) - self.centres[:, None, None]
+        total: Tensor = self.weights[0] + torch.tensordot(self.weights[1:], logs, dims=1)
+        return total.exp()
 
 
 def fit_error_variance(
     error: Float64[Tensor, "rows columns"],
     features: Float64[Tensor, "features rows columns"],
-) -> Float64[Tensor, " features"]:
-    """Return the weights of the features under which known errors are likeliest.
+) -> ErrorVariance:
+    """Return the variance under which known errors are likeliest.
+
+    Minimises Σ log v + e²/v, which is convex in b, by Fisher's scoring.
 
     Args:
         error: of an image whose truth is known.
-        features: parts of its variance.
+        features: of that image.
 
     Returns:
-        One weight a feature, at least 0.
+        How the variance follows from the features.
+
+    Source:
+        P. McCullagh, J. Nelder, Generalized Linear Models, 1989: gamma variables, logarithmic link.
     """
-    squares = error.square().flatten()
-    stride = -(-len(squares) // _MOST_PIXELS)
-    parts = features.flatten(1).T[::stride]
-    return fit_variance(squares[::stride], parts, torch.zeros_like(parts[:, 0]))
+    tiny = torch.finfo(torch.float64).tiny
+    flat = features.flatten(1)
+    floors = _FLOOR * flat.median(1).values + _LEAST_FLOOR * flat.mean(1)
+    logs = _logs(features, floors).flatten(1)
+    centres = logs.mean(1)
+    stride = -(-logs.shape[1] // _MOST_PIXELS)
+    squares = error.square().flatten()[::stride]
+    columns = (logs - centres[:, None])[:, ::stride]
+    columns = torch.cat([torch.ones_like(columns[:1]), columns])
+    gram = columns @ columns.T
+    gram += _RIDGE * len(squares) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    weights = torch.zeros_like(gram[0])
+    weights[0] = squares.mean().clamp(min=1e3 * tiny).log()
+    for _ in range(_ITERATIONS):
+        excess = (squares / (weights @ columns).exp() - 1).clamp(max=_MOST_EXCESS)
+        weights = weights + _STEP * torch.linalg.solve(gram, columns @ excess)
+    return ErrorVariance(
+        weights=weights,
+        floors=floors,
+        centres=centres,
+        lowest=logs.amin(1),
+        highest=logs.amax(1),
+    )
+
+
+def _logs(
+    features: Float64[Tensor, "features rows columns"], floors: Float64[Tensor, " features"]
+) -> Float64[Tensor, "features rows columns"]:
+    tiny = torch.finfo(torch.float64).tiny
+    return (features + floors[:, None, None]).clamp(min=tiny).log()
 
 
 def body_share(mean: Float[Tensor, "rows columns"]) -> Float64[Tensor, "rows columns"]:

@@ -57,7 +57,7 @@ def jackknife(
        being in different folds. Their spread is a jackknife's.
     2. the same for a simulated scan of m itself, whose views lie between the measured ones
        (`ct.posterior.known_scan`). Its errors are known, so they teach how large an error goes with
-       how much spread, and how errors are distributed: v₀(x) = Σ_j w_j φ_j(x).
+       how much spread, and how errors are distributed: log v₀(x) = Σ_j b_j log φ_j(x).
     3. rays of the measured scan that were held out tell of errors of which the simulated scan knows
        nothing, detail that R always flattens: its variance inside and outside the body, c₁ and c₂,
        follows from the rays' energies, filtered so that they are those of single pixels
@@ -146,8 +146,8 @@ class Jackknife:
 
         features = error_features(again.mean, again.images)
         error = (again.mean - measured.mean).double()
-        weights = fit_error_variance(error, features)
-        predicted = torch.tensordot(weights, error_features(measured.mean, measured.images), dims=1)
+        variance = fit_error_variance(error, features)
+        predicted = variance.at(error_features(measured.mean, measured.images))
         body = body_share(measured.mean)
         unit = predicted.mean().clamp(min=torch.finfo(torch.float64).tiny)
         parts = unit * torch.stack([body, 1 - body])
@@ -156,9 +156,7 @@ class Jackknife:
         amounts = amounts / _excess(again.images - measured.mean, error)
         detail = torch.tensordot(amounts, parts, dims=1)
         std = (predicted + detail).sqrt().to(problem.sinogram.dtype)
-        half_widths = _half_widths(
-            error, torch.tensordot(weights, features, dims=1), detail, _seed(seed, _DETAIL)
-        )
+        half_widths = _half_widths(error, variance.at(features), detail, _seed(seed, _DETAIL))
         coverage = held_out_coverage(rays, body, problem.projector, folds, half_widths)
         samples = None
         if problem.keep_samples:
