@@ -24,6 +24,8 @@ from ct.result import Reconstruction
 from ct.slice_scores import score_image
 from ct.workflow import Progress, reconstruct_file
 
+_QUICK = {"n_folds": 5}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
@@ -32,7 +34,7 @@ class DemoConfig:
     Attributes:
         folder: where the files go; it is made if it is not there.
         method: the method's name.
-        settings: the method's settings.
+        settings: the method's settings; None for half as many folds as usual, to save time.
         device: "auto", "cpu", "cuda" or "cuda:1".
         seed: seed of the noise and of the method.
         views: number of angles.
@@ -96,7 +98,7 @@ def run_demo(config: DemoConfig, *, progress: Progress | None = None) -> DemoRes
             sinogram=paths["sinogram.h5"],
             output=paths["reconstruction.h5"],
             method=config.method,
-            settings=config.settings or {},
+            settings=_QUICK if config.settings is None else config.settings,
             device=config.device,
             seed=config.seed,
         ),
