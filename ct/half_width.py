@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+LEVELS = (*(k / 20 for k in range(1, 20)), 0.99)
+"""Of the intervals whose half widths are calibrated."""
+
 
 def student_half_width(level: float, n_samples: int) -> float:
     """Return t_{n−1} · √(1 + 1/n): what n samples of a Gaussian say of the next one.

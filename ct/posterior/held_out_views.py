@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from bayesnn.calibration import conformal_quantile, reliability_curve
 from bayesnn.seeds import seeded_generator
 from ct.geometry import Scan, with_angles
+from ct.half_width import LEVELS, student_half_width
+from ct.posterior.view_folds import blind_spot
 from ct.problem import Estimate, Problem, Progress
 from ct.projectors.operator import projector
 
@@ -30,10 +34,13 @@ def solve_with_held_out_scale(
     The first fit predicts the rays of the held-out views: mean m and variance v = Var(A·samples).
     Where the spread is right, measurements y of noise σ have E[(y − m)² / (v + σ²)] = 1. The
     scale s ≥ 1 with mean[(y − m)² / (s²v + σ²)] = 1 multiplies the second fit's standard
-    deviations, and its samples' distances from their mean.
+    deviations, and its samples' distances from their mean. The half widths of intervals are
+    conformal quantiles of |y − m| / √(s²v + σ²) where those are wider than Student's, which know
+    only how many samples there are.
 
-    One number for the whole image cannot mend the spread's pattern. Nor can held-out views speak
-    for what no view of their kind sees, such as directions outside a limited arc.
+    One number for the whole image cannot mend the spread's pattern (`ct.jackknife` can). Nor can
+    held-out views speak for what no view of their kind sees, such as directions outside a limited
+    arc, which the calibration names.
 
     Args:
         solve: the method for one problem; its estimates need samples.
@@ -44,13 +51,16 @@ def solve_with_held_out_scale(
         progress: called with the steps of both fits.
 
     Returns:
-        The estimate from all views, with `calibration` and the diagnostic "std_scale".
+        The estimate from all views, with `calibration`, half widths, the share of held-out rays
+        that intervals cover whose scale and half widths other held-out views gave, and the
+        diagnostic "std_scale".
     """
     held = held_out_mask(problem.scan.n_views, share)
     if not bool(held.any()):
         return solve(problem, seed, progress)
     first_seed = seeded_generator(seed, _HELD_OUT_FIT).initial_seed()
-    scale = _scale(solve, problem, held, first_seed, _half(progress, 0))
+    rays = _predicted(solve, problem, held, first_seed, _half(progress, 0))
+    scale = rays.scale()
     estimate = solve(problem, seed, _half(progress, 1))
     if estimate.std is None:
         raise ValueError("held-out views: the method has no spread that they could scale.")
@@ -59,7 +69,10 @@ def solve_with_held_out_scale(
         estimate,
         std=scale * estimate.std,
         samples=None if samples is None else estimate.mean + scale * (samples - estimate.mean),
-        calibration=f"one scale from held-out views ({int(held.sum())} of {len(held)})",
+        calibration=f"one scale from held-out views ({int(held.sum())} of {len(held)})"
+        + blind_spot(problem.scan),
+        half_widths=_half_widths(rays, scale),
+        held_out_coverage=_coverage(rays),
         diagnostics={**estimate.diagnostics, "std_scale": scale},
     )
 
@@ -111,9 +124,36 @@ def spread_scale(
     return low
 
 
-def _scale(
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Rays:
+    """Held-out rays that were measured, one after the other."""
+
+    residual: Float[Tensor, " rays"]
+    spread_variance: Float[Tensor, " rays"]
+    noise_variance: Float[Tensor, " rays"]
+    view: Int64[Tensor, " rays"]
+    n_samples: int  # behind the spread
+
+    def scale(self) -> float:
+        return spread_scale(self.residual, self.spread_variance, self.noise_variance)
+
+    def scores(self, scale: float) -> Float[Tensor, " rays"]:
+        variance = scale**2 * self.spread_variance + self.noise_variance
+        return self.residual.abs() / variance.sqrt()
+
+    def of(self, chosen: Bool[Tensor, " rays"]) -> _Rays:
+        return _Rays(
+            residual=self.residual[chosen],
+            spread_variance=self.spread_variance[chosen],
+            noise_variance=self.noise_variance[chosen],
+            view=self.view[chosen],
+            n_samples=self.n_samples,
+        )
+
+
+def _predicted(
     solve: Solve, problem: Problem, held: Tensor, seed: int, progress: Progress | None
-) -> float:
+) -> _Rays:
     kept = ~held
     fitted = dataclasses.replace(
         problem,
@@ -130,11 +170,42 @@ def _scale(
     predict = projector(problem.grid, _views(problem.scan, held))
     rays = torch.stack([predict(sample) for sample in estimate.samples])
     measured = problem.noise_std[held].isfinite()
-    return spread_scale(
-        (problem.sinogram[held] - predict(estimate.mean))[measured],
-        rays.var(0)[measured],
-        problem.noise_std[held][measured].square(),
+    view = torch.arange(len(measured), device=measured.device)[:, None].expand_as(measured)
+    return _Rays(
+        residual=(problem.sinogram[held] - predict(estimate.mean))[measured],
+        spread_variance=rays.var(0)[measured],
+        noise_variance=problem.noise_std[held][measured].square(),
+        view=view[measured],
+        n_samples=len(rays),
     )
+
+
+def _half_widths(rays: _Rays, scale: float) -> dict[float, float]:
+    """Return the rays' conformal quantiles; never less than what so few samples ask for."""
+    scores = rays.scores(scale)
+    widths = {level: student_half_width(level, rays.n_samples) for level in LEVELS}
+    for level, width in widths.items():
+        quantile = float(conformal_quantile(scores, level)) if len(scores) else 0.0
+        if width < quantile < math.inf:  # few rays say nothing of high levels
+            widths[level] = quantile
+    return widths
+
+
+def _coverage(rays: _Rays) -> dict[float, float] | None:
+    """Return what intervals cover whose scale and half widths every other held-out view gave."""
+    even = rays.view % 2 == 0
+    halves = [rays.of(even), rays.of(~even)]
+    if any(len(half.residual) == 0 for half in halves):
+        return None
+    covered = dict.fromkeys(LEVELS, 0.0)
+    for fitted, judged in (halves, halves[::-1]):
+        scale = fitted.scale()
+        widths = list(_half_widths(fitted, scale).values())
+        shares = reliability_curve(judged.scores(scale), widths).tolist()
+        part = len(judged.residual) / len(rays.residual)
+        for level, share in zip(LEVELS, shares, strict=True):
+            covered[level] += part * share
+    return covered
 
 
 def _views(scan: Scan, chosen: Tensor) -> Scan:

@@ -14,6 +14,7 @@ from bayesnn.calibration import conformal_quantile
 from bayesnn.checks import check_count
 from bayesnn.seeds import seeded_generator
 from ct.checkpoint import remembered
+from ct.half_width import LEVELS
 from ct.nonlocal_prior.bm3d import bm3d
 from ct.posterior.chunked import in_chunks, memory_budget
 from ct.posterior.error_map import body_share, error_features, fit_error_variance
@@ -23,16 +24,15 @@ from ct.posterior.held_out_coverage import held_out_coverage
 from ct.posterior.known_scan import known_scan, neighbours
 from ct.posterior.missing_detail import HeldOutRays, missing_detail
 from ct.posterior.ray_bands import ray_bands
-from ct.posterior.view_folds import unseen_directions, view_folds, without_fold
+from ct.posterior.view_folds import blind_spot, view_folds, without_fold
 from ct.problem import Estimate, FrugalMethod, Problem, Progress, Setting, StackMethod
 
 # places of the random streams under a slice's seed
 _KNOWN_SCAN, _DETAIL, _SAMPLES = 0, 1, 2
 _STEPS = 1000  # of progress
 _MEAN, _FOLDS = 150, 575  # where the first two parts of the work end
+_FEWEST_FOLDS = 2
 _COPIES = 12  # of a slice that a method holds, unless it says
-LEVELS = (*(k / 20 for k in range(1, 20)), 0.99)
-"""Of the intervals whose half widths are calibrated."""
 
 
 @runtime_checkable
@@ -236,6 +236,11 @@ class _Work:
         images = torch.stack([image for chunk in chunks.results for image in chunk])
         good = images.isfinite().flatten(1).all(1)
         excluded = excluded_names(good.cpu(), f"jackknife: {method.name} of all folds")
+        if int(good.sum()) < _FEWEST_FOLDS:
+            raise ValueError(
+                f"jackknife: {method.name} of all folds but one diverged, and one has no spread; "
+                "check noise_std."
+            )
         return _Folded(
             method=method,
             mean=whole.mean,
@@ -249,15 +254,17 @@ class _Work:
         """Return what the folds' images make of the rays that they lack."""
         problem = self.problem
         predicted, held = self._predictions(problem, measured)
-        rays = problem.noise_std.isfinite() & held[:, None]
-        nowhere = torch.zeros_like(problem.sinogram)
-        found, _ = self._predictions(known, again)
+        found, held_again = self._predictions(known, again)
         error = known.projector(measured.mean) - found
+        beside = neighbours(problem.scan).to(error.device)
+        views = held & held_again[beside].all(0)
+        rays = problem.noise_std.isfinite() & views[:, None]
+        nowhere = torch.zeros_like(problem.sinogram)
         return HeldOutRays(
             residual=torch.where(rays, problem.sinogram - predicted, nowhere),
             noise_variance=torch.where(rays, problem.noise_std.square(), nowhere),
             measured=rays,
-            predictable=error[neighbours(problem.scan).to(error.device)],
+            predictable=error[beside],
         )
 
     def _predictions(self, problem: Problem, folded: _Folded) -> tuple[Tensor, Tensor]:
@@ -303,10 +310,7 @@ def _half_widths(
 
 def _calibration(problem: Problem, n_folds: int) -> str:
     text = f"views held out in {n_folds} folds, and a simulated scan of the image"
-    unseen = unseen_directions(problem.scan)
-    if unseen:
-        text += f"; it cannot tell of errors along the directions that no view sees, {unseen}"
-    return text
+    return text + blind_spot(problem.scan)
 
 
 def _at_once(method: StackMethod, problem: Problem) -> int:

@@ -132,3 +132,18 @@ def unseen_directions(scan: Scan) -> str:
     usual = median(gap for gap, _, _ in gaps)
     wide = [(a, b) for gap, a, b in gaps if gap > max(_WIDEST_STEP * usual, math.radians(2))]
     return ", ".join(f"{math.degrees(a):.0f}° to {math.degrees(b):.0f}°" for a, b in wide)
+
+
+def blind_spot(scan: Scan) -> str:
+    """Return what held-out views cannot tell of, to be added to what calibrated error bars.
+
+    Args:
+        scan: where the rays are.
+
+    Returns:
+        A clause that names the directions; empty where views see all.
+    """
+    unseen = unseen_directions(scan)
+    if not unseen:
+        return ""
+    return f"; blind to errors along the directions that no view sees, {unseen}"
