@@ -44,8 +44,6 @@ def conformal_quantile(scores: ArrayLike | Tensor, level: float) -> Tensor:
     if not 0 <= level < 1:
         raise ValueError(f"level: expected a number of at least 0 and below 1, got {level!r}.")
     ordered = as_finite_tensor(scores, "scores", ndim=range(16)).flatten().sort().values
-    if len(ordered) == 0:
-        raise ValueError("scores: expected one at least, got none.")
     place = math.ceil(level * (len(ordered) + 1) - 1e-9)
     if place > len(ordered):
         return ordered.new_tensor(math.inf)
@@ -73,7 +71,5 @@ def reliability_curve(scores: ArrayLike | Tensor, half_widths: Sequence[float] |
         [0.5, 0.75]
     """
     values = as_finite_tensor(scores, "scores", ndim=range(16)).flatten()
-    if len(values) == 0:
-        raise ValueError("scores: expected one at least, got none.")
     widths = torch.as_tensor(half_widths, dtype=values.dtype, device=values.device)
     return (values <= widths[:, None]).to(values.dtype).mean(1)

@@ -36,8 +36,8 @@ class RayBands:
     spacing: float
 
     def energy(
-        self, rays: Float[Tensor, "views detectors"], band: int
-    ) -> Float64[Tensor, "views detectors"]:
+        self, rays: Float[Tensor, "*batch views detectors"], band: int
+    ) -> Float64[Tensor, "*batch views detectors"]:
         """Return the squares of the filtered rays.
 
         An image of independent pixels of variance v has the energy spacing/π · A v on average,

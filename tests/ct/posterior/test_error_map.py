@@ -1,0 +1,221 @@
+import math
+
+import pytest
+import torch
+
+import ct
+from bayesnn.calibration import conformal_quantile, reliability_curve
+from ct.half_width import LEVELS, calibrated_half_width, student_half_width
+from ct.posterior.error_map import body_share, error_features, fit_error_variance
+from ct.posterior.error_samples import Gain, error_samples, known_gain
+from ct.posterior.held_out_coverage import held_out_coverage
+from ct.posterior.missing_detail import HeldOutRays, missing_detail
+from ct.posterior.ray_bands import ray_bands
+
+
+def _normal(*shape: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+def _disc(n: int) -> torch.Tensor:
+    x = torch.arange(n) - n / 2
+    return (x**2 + x[:, None] ** 2 < (0.35 * n) ** 2).double()
+
+
+def test_the_error_variance_is_learnt_from_errors_and_holds_for_another_image():
+    size = (1 + 4 * torch.rand(2, 96, 96, generator=torch.Generator().manual_seed(0))).double()
+    size = torch.stack([torch.nn.functional.avg_pool2d(one[None], 9, 1, 4)[0] for one in size])
+    size = (size - size.amin()) * 8 + 0.5
+    folds = size[:, None] * _normal(2, 10, 96, 96, seed=1)
+    flat = torch.zeros(96, 96, dtype=torch.float64)
+    # errors three times the folds' spread
+    error = 3 * size * _normal(2, 96, 96, seed=2)
+    variance = fit_error_variance(error[0], error_features(flat, folds[0]))
+    other = error[1] / variance.at(error_features(flat, folds[1])).sqrt()
+    for mask in (size[1] > size[1].quantile(0.8), size[1] < size[1].quantile(0.2)):
+        assert float(other[mask].square().mean()) == pytest.approx(1, rel=0.25)
+    # a constant would be far off in both
+    assert float((error[1] / error[1].std())[size[1] < size[1].quantile(0.2)].square().mean()) < 0.6
+
+
+def test_error_variances_have_the_squared_units_of_the_image():
+    folds, mean = _normal(5, 20, 20, seed=0), _normal(20, 20, seed=1)
+    error = _normal(20, 20, seed=2)
+    plain = fit_error_variance(error, error_features(mean, folds))
+    scaled = fit_error_variance(1e4 * error, error_features(1e4 * mean, 1e4 * folds))
+    features = error_features(mean, folds)
+    assert torch.allclose(scaled.at(1e8 * features), 1e8 * plain.at(features), rtol=1e-8)
+
+
+def test_folds_that_agree_everywhere_and_images_of_one_value_still_have_a_variance():
+    flat = torch.ones(8, 8, dtype=torch.float64)
+    features = error_features(flat, flat.expand(3, 8, 8))
+    variance = fit_error_variance(_normal(8, 8, seed=0), features)
+    assert bool((variance.at(features) > 0).all())
+    assert torch.equal(body_share(flat), 0.5 * flat)
+
+
+def test_the_body_is_bright_and_its_border_soft():
+    share = body_share(100 * _disc(64) - 1000)
+    assert float(share[32, 32]) == pytest.approx(1)
+    assert float(share[0, 0]) == pytest.approx(0)
+    assert float(share.mean()) == pytest.approx(float(_disc(64).mean()), rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[ct.ParallelBeam, object, torch.Tensor]:
+    grid = ct.ImageGrid((64, 64), pixel_size=0.5)
+    scan = ct.ParallelBeam(
+        [k * math.pi / 60 for k in range(60)], n_detectors=92, detector_spacing=0.5
+    )
+    return scan, ct.projector(grid, scan), _disc(64)
+
+
+def _smooth_noise(n: int, *, decay: float, seed: int) -> torch.Tensor:
+    k = torch.hypot(torch.fft.fftfreq(n)[:, None], torch.fft.rfftfreq(n)).double()
+    response = torch.exp(-k / (2 * decay))
+    noise = torch.fft.irfft2(torch.fft.rfft2(_normal(n, n, seed=seed)) * response, s=(n, n))
+    return noise / noise.std()
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_held_out_rays_tell_how_much_detail_is_missing(scene, missing):
+    scan, A, body = scene
+    noise_std = 0.3
+    found = []
+    for seed in range(4):
+        known = 0.3 * (body - torch.roll(body, 1, 0)) * _normal(64, 64, seed=seed)
+        like = 0.3 * (body - torch.roll(body, 1, 0)) * _normal(64, 64, seed=10 + seed)
+        detail = missing * body * _smooth_noise(64, decay=0.07, seed=20 + seed)
+        rays = HeldOutRays(
+            residual=A(known + detail) + noise_std * _normal(60, 92, seed=30 + seed),
+            noise_variance=torch.full((60, 92), noise_std**2).double(),
+            measured=torch.ones(60, 92, dtype=torch.bool),
+            predictable=A(like).expand(2, 60, 92),
+        )
+        parts = torch.stack([body, 1 - body])
+        found.append(missing_detail(rays, parts, A, ray_bands(scan, body.device), 0.5))
+    inside, outside = torch.stack(found).mean(0).tolist()
+    # the projector's interpolation hides some of it, and edges take some for theirs
+    assert 0.5 * missing**2 <= inside <= 1.2 * missing**2 + 0.003
+    assert outside < 0.01
+
+
+def test_rays_that_were_not_measured_tell_nothing(scene):
+    scan, A, body = scene
+    detail = 0.2 * body * _smooth_noise(64, decay=0.07, seed=0)
+    residual = A(detail) + 0.3 * _normal(60, 92, seed=1)
+    variance = torch.full((60, 92), 0.09).double()
+    measured = torch.ones(60, 92, dtype=torch.bool)
+    measured[::3, 30:50] = False
+    parts = torch.stack([body, 1 - body])
+
+    def amount(given: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
+        rays = HeldOutRays(
+            residual=torch.where(measured, given, 0.0),
+            noise_variance=torch.where(measured, variance, 0.0),
+            measured=measured,
+            predictable=torch.zeros(2, 60, 92, dtype=torch.float64),
+        )
+        return missing_detail(rays, parts, A, ray_bands(scan, body.device), 0.5)
+
+    everything = amount(residual, torch.ones_like(measured))
+    some = amount(residual, measured)
+    assert float(some[0]) == pytest.approx(float(everything[0]), rel=0.3)
+    assert torch.equal(some, amount(torch.where(measured, residual, 1e6), measured))
+
+
+@pytest.mark.parametrize("factor", [0.3, 1.0, 3.0])
+def test_intervals_of_held_out_rays_cover_what_they_claim_whatever_the_spread(scene, factor):
+    _, A, body = scene
+    like = A(0.4 * body * _smooth_noise(64, decay=0.05, seed=0))
+    error = A(factor * 0.4 * body * _smooth_noise(64, decay=0.05, seed=1))
+    rays = HeldOutRays(
+        residual=error + 0.5 * _normal(60, 92, seed=2),
+        noise_variance=torch.full((60, 92), 0.25).double(),
+        measured=torch.ones(60, 92, dtype=torch.bool),
+        predictable=like.expand(2, 60, 92),
+    )
+    normal = torch.distributions.Normal(0.0, 1.0)
+    widths = {level: float(normal.icdf(torch.tensor(0.5 + level / 2))) for level in LEVELS}
+    covered = held_out_coverage(rays, body, A, torch.arange(60) % 10, widths)
+    for level in (0.5, 0.9, 0.95):
+        assert covered[level] == pytest.approx(level, abs=0.04)
+    assert held_out_coverage(rays, body, A, torch.zeros(60, dtype=torch.int64), widths) == {}
+
+
+def test_samples_have_exactly_the_mean_and_standard_deviation():
+    mean, folds = _normal(12, 16, seed=0), _normal(6, 12, 16, seed=1)
+    std = _normal(12, 16, seed=2).abs() + 0.1
+    gain = Gain(response=torch.ones(12, 9, dtype=torch.float64))
+    samples = error_samples(mean, std, folds, gain, n=7, seed=0)
+    assert torch.allclose(samples.mean(0), mean)
+    assert torch.allclose(samples.std(0), std)
+    assert torch.equal(samples, error_samples(mean, std, folds, gain, n=7, seed=0))
+    assert not torch.equal(samples, error_samples(mean, std, folds, gain, n=7, seed=1))
+
+
+def test_where_the_folds_explain_the_spread_samples_are_correlated_as_a_jackknife_says():
+    folds = _normal(5, 6, 6, seed=0)
+    deviations = (4 / 5) ** 0.5 * (folds - folds.mean(0)).flatten(1)
+    covariance = deviations.T @ deviations
+    std = covariance.diagonal().sqrt().reshape(6, 6)
+    gain = Gain(response=torch.ones(6, 4, dtype=torch.float64))
+    samples = error_samples(torch.zeros_like(std), std, folds, gain, n=6000, seed=3).flatten(1)
+    assert torch.allclose(samples.T.cov(), covariance, atol=0.05 * float(covariance.max()))
+
+
+def test_the_gain_is_the_ratio_of_powers_at_each_frequency():
+    folds = _normal(9, 64, 64, seed=0)
+    deviations = (8 / 9) ** 0.5 * (folds - folds.mean(0))
+    error = 0.5 * torch.tensordot(_normal(9, seed=1), deviations, dims=1)
+    response = known_gain(error, folds).response
+    share = 0.5 * float(_normal(9, seed=1).norm()) / 3
+    assert float(response[20:45, 5:].mean()) == pytest.approx(share, rel=0.25)
+    blur = torch.fft.rfft2(error) * (torch.hypot(*_frequencies(64)) < 0.2)
+    low_only = known_gain(torch.fft.irfft2(blur, s=(64, 64)), folds).response
+    assert float(low_only[32, 32]) == pytest.approx(0, abs=1e-9)
+    assert torch.allclose(low_only[2, 2], response[2, 2])
+
+
+def _frequencies(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    along, across = torch.fft.fftfreq(n)[:, None], torch.fft.rfftfreq(n)[None]
+    return torch.broadcast_tensors(along, across)
+
+
+def test_a_further_score_is_below_the_conformal_quantile_as_often_as_promised():
+    scores = _normal(1500, 20, seed=0).abs()
+    for level in (0.0, 0.5, 0.9):
+        quantiles = torch.stack([conformal_quantile(one[:-1], level) for one in scores])
+        share = float((scores[:, -1] <= quantiles).double().mean())
+        assert level - 0.03 <= share <= level + 1 / 20 + 0.03
+    assert math.isinf(float(conformal_quantile([1.0, 2.0], 0.9)))
+    assert float(conformal_quantile([3.0, 1.0, 2.0], 0.75)) == 3.0
+    with pytest.raises(ValueError, match="level"):
+        conformal_quantile([1.0], 1.0)
+    with pytest.raises(ValueError, match="scores: expected at least one"):
+        conformal_quantile([], 0.5)
+    with pytest.raises(ValueError, match="scores: expected at least one"):
+        reliability_curve([], [1.0])
+
+
+def test_reliability_is_the_diagonal_where_the_scores_are_normal():
+    normal = torch.distributions.Normal(0.0, 1.0)
+    widths = [float(normal.icdf(torch.tensor(0.5 + level / 2))) for level in LEVELS]
+    curve = reliability_curve(_normal(50_000, seed=0).abs(), widths)
+    assert curve.tolist() == pytest.approx(list(LEVELS), abs=0.01)
+
+
+def test_half_widths_between_and_beyond_the_calibrated_levels():
+    widths = {"0.5": 0.5, "0.9": 1.5, "0.99": 3.0}
+    assert calibrated_half_width(0.0, widths) == 0
+    assert calibrated_half_width(0.25, widths) == pytest.approx(0.25)
+    assert calibrated_half_width(0.9, widths) == 1.5
+    assert calibrated_half_width(0.999, widths) == pytest.approx(3.0 * 3.2905 / 2.5758, rel=1e-4)
+    for function in (
+        lambda level: calibrated_half_width(level, widths),
+        lambda level: student_half_width(level, 5),
+    ):
+        with pytest.raises(ValueError, match="level: expected"):
+            function(1.0)
