@@ -90,6 +90,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=180.0, help="seconds that a slice may take")
     parser.add_argument("--budget", type=float, default=1e9, help="seconds of the whole run")
     parser.add_argument("--output", type=Path, help="folder of the reports")
+    parser.add_argument("--note", default="", help="what else the report shall say")
     parser.add_argument("--merge", action="store_true", help="add to the reports that are there")
     options = parser.parse_args(arguments)
     if options.data_dir is None and options.part != "phantoms":
@@ -138,13 +139,15 @@ def run_part(
                 records = joined(records, [record])
                 write_records(kept, records)  # what is done is kept, whatever ends the run
                 print(said(record), flush=True)
-            written(part, name, records, folder, command)
+            written(part, name, records, folder, command, options.note)
         del data
     write_records(kept, records)
-    return written(part, name, records, folder, command)
+    return written(part, name, records, folder, command, options.note)
 
 
-def written(part: str, name: str, records: list[Record], folder: Path, command: str) -> Path:
+def written(
+    part: str, name: str, records: list[Record], folder: Path, command: str, note: str = ""
+) -> Path:
     """Write the report of all records so far."""
     made = sorted({f"{one['commit']} ({one['device']})" for one in records})
     tables = [region_table(records, region) for region in REGIONS]
@@ -157,6 +160,7 @@ def written(part: str, name: str, records: list[Record], folder: Path, command: 
         rows=summary_rows(records),
         notes=[
             NOTES,
+            *([note] if note else []),
             *tables,
             worst_table(records),
             calibration_table(records),
@@ -204,7 +208,7 @@ def main(arguments: list[str] | None = None) -> list[Path]:
 
 def shown(arguments: list[str]) -> str:
     """Return the command line, folders by names of their own."""
-    hidden = {"--data-dir": "DIR", "--dicom-dir": "D", "--output": "OUT"}
+    hidden = {"--data-dir": "DIR", "--dicom-dir": "D", "--output": "OUT", "--note": "…"}
     return shlex.join(
         hidden.get(before, one)
         for before, one in zip(["", *arguments[:-1]], arguments, strict=True)
