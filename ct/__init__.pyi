@@ -19,6 +19,8 @@ from .noise import estimate_noise_std as estimate_noise_std
 from .noise import estimate_noise_std_between_views as estimate_noise_std_between_views
 from .nonlocal_prior.bm3d import bm3d as bm3d
 from .output.conversion import convert as convert
+from .posterior.calibrated_elsewhere import calibrated_on as calibrated_on
+from .posterior.calibrated_elsewhere import learn_from_scans as learn_from_scans
 from .posterior.ensemble import ensemble as ensemble
 from .posterior.hmc import hmc as hmc
 from .posterior.infinite_width import infinite_width as infinite_width
@@ -30,6 +32,7 @@ from .posterior.published import published_mc_dropout as published_mc_dropout
 from .posterior.ntkgp import ntkgp as ntkgp
 from .projectors.operator import projector as projector
 from .reconstruction import reconstruct as reconstruct
+from .reliability import save_reliability as save_reliability
 from .result import Reconstruction as Reconstruction
 from .units import from_hounsfield as from_hounsfield
 from .units import hounsfield_scale as hounsfield_scale

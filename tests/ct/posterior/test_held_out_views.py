@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -137,3 +138,52 @@ def test_progress_counts_both_fits():
         solve, problem, share=0.2, seed=0, progress=lambda d, t: calls.append((d, t))
     )
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def _narrow_arc(problem: Problem) -> Problem:
+    scan = ct.ParallelBeam([k * math.pi / 60 for k in range(20)], n_detectors=17)
+    return dataclasses.replace(problem, scan=scan, projector=ct.projector(problem.grid, scan))
+
+
+def test_directions_that_no_view_sees_are_named():
+    problem = _narrow_arc(_gaussian_problem(0)[0])
+    estimate = solve_with_held_out_scale(
+        lambda p, s, _: _exact_samples(p, s, shrink=1.0),
+        problem, share=0.2, seed=0, progress=None,
+    )  # fmt: skip
+    assert estimate.calibration.startswith("one scale from held-out views (4 of 20); blind to")
+    assert estimate.calibration.endswith("57° to 180°")
+
+
+@pytest.mark.parametrize("shrink", [1.0, 5.0])
+def test_scaled_intervals_cover_other_held_out_views(shrink):
+    covered = []
+    for seed in range(6):
+        problem, _ = _gaussian_problem(seed)
+        estimate = solve_with_held_out_scale(
+            lambda p, s, _: _exact_samples(p, s, shrink=shrink),
+            problem, share=0.3, seed=seed, progress=None,
+        )  # fmt: skip
+        assert estimate.held_out_coverage is not None
+        covered.append([estimate.held_out_coverage[level] for level in (0.5, 0.95)])
+    half, most = torch.tensor(covered).mean(0).tolist()
+    assert half == pytest.approx(0.52, abs=0.08)  # the wider of two half widths
+    assert most == pytest.approx(0.95, abs=0.03)
+
+
+def test_heavy_tails_of_held_out_rays_widen_the_intervals_of_high_levels():
+    problem, _ = _gaussian_problem(0)
+    held = held_out_mask(20, 0.3)
+    wild = problem.sinogram.clone()
+    wild[held, ::8] += 25.0  # an eighth of the rays
+    widths = []
+    for sinogram in (problem.sinogram, wild):
+        estimate = solve_with_held_out_scale(
+            lambda p, s, _: _exact_samples(p, s, shrink=1.0),
+            dataclasses.replace(problem, sinogram=sinogram), share=0.3, seed=0, progress=None,
+        )  # fmt: skip
+        assert estimate.half_widths is not None
+        assert estimate.half_widths[0.5] == pytest.approx(0.675, abs=0.1)
+        widths.append(estimate.half_widths[0.95])
+    assert widths[0] == pytest.approx(1.97, abs=0.15)
+    assert widths[1] > 2.4

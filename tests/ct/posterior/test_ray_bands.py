@@ -42,6 +42,7 @@ def test_energies_of_views_all_around_are_the_energy_of_the_image(pixel, spacing
     image = _blob(grid).double()
     rays = ct.projector(grid, scan)(image)
     bands = ray_bands(scan, image.device)
+    assert bands.spacing == pytest.approx(spacing)  # at the axis
     total = sum(float(bands.energy(rays, band).sum()) for band in range(N_BANDS))
     # filters of sharp bands ring beyond the detector's ends
     assert total * math.pi / 90 == pytest.approx(float(image.square().sum()) * pixel**2, rel=0.09)

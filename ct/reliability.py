@@ -1,0 +1,73 @@
+"""The reliability diagram of a result: how often its intervals cover rays that were held out."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bayesnn.files import atomic_write
+from ct.figure import check_figure
+from ct.result_metadata import Metadata
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save_reliability(path: str | os.PathLike[str], metadata: Metadata) -> None:
+    """Draw the shares of held-out rays that intervals cover over the levels that they claim.
+
+    One line a slice; on the diagonal intervals hold what they claim, below it they are too narrow.
+    The numbers stand in the result's metadata, as "held_out_coverage".
+
+    Args:
+        path: the picture; its suffix decides the format.
+        metadata: of a `Reconstruction`.
+
+    Raises:
+        ValueError: no views were held out, or the picture cannot be written.
+
+    Example:
+        >>> save_reliability("r.png", {"held_out_coverage": [None]})
+        Traceback (most recent call last):
+        ...
+        ValueError: held_out_coverage: no ray was held out in this result; ...
+    """
+    curves = [one for one in metadata.get("held_out_coverage") or [] if one]
+    if not curves:
+        raise ValueError(
+            "held_out_coverage: no ray was held out in this result; reconstruct with a method that "
+            "holds views out, such as jackknife, from views enough to spare some."
+        )
+    check_figure(path)
+    figure = _draw(curves, metadata.get("calibration", ""))
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _draw(curves: list[dict[str, float]], calibration: str) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    for curve in curves:
+        levels = sorted(float(level) for level in curve)
+        axes.plot(
+            [0.0, *levels],
+            [0.0, *(curve[f"{level:g}"] for level in levels)],
+            color="C0",
+            linewidth=1.2,
+            alpha=max(0.15, 1 / len(curves)),
+            marker="." if len(curves) == 1 else None,
+        )
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xlabel="share that intervals claim to cover",
+        ylabel="share of held-out rays that they cover",
+    )
+    axes.set_box_aspect(1)
+    axes.set_title(calibration, fontsize=8, wrap=True)
+    return figure
