@@ -58,8 +58,8 @@ class Estimate:
         calibration: how the spread was corrected, in words; "none" where it is as computed.
         half_widths: half the width of the central interval of each level, in standard deviations,
             as measurements calibrated it; None for Student's t of the number of samples.
-        held_out_coverage: share of rays that were held out that the interval of each level covers,
-            where any were.
+        held_out_coverage: share of rays that were held out that the interval of each level for them
+            covers, where any were.
         diagnostics: numbers worth keeping beside the result, such as the final loss.
     """
 

@@ -34,8 +34,8 @@ class Reconstruction:
         metadata: method, settings, units, seed, slices (their numbers), n_samples, noise_std (each
             slice's mean), noise_std_source ("given" or "estimated"), calibration ("none": the
             method's own error bars), half_widths and held_out_coverage (each slice's: level to half
-            width in standard deviations, and to the share of held-out rays that such intervals
-            cover; None where there are none), versions, diagnostics (each slice's).
+            width in standard deviations, and to the share of held-out rays that the intervals
+            predicted for them cover; None where there are none), versions, diagnostics (each slice's).
         grid: where the pixels are.
         scan: where the rays were.
 

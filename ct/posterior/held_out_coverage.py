@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float64, Int64
@@ -23,20 +23,21 @@ def held_out_coverage(
     body: Float64[Tensor, "rows columns"],
     operator: Projector,
     folds: Int64[Tensor, " views"],
-    half_widths: Mapping[float, float],
+    levels: Sequence[float],
 ) -> dict[float, float]:
     """Return the share of held-out rays within the interval of each level.
 
     A ray's variance is its noise's, plus what errors of the image add: of like rays in the scan
     whose truth is known, and in proportion to the path inside and outside the body. The proportions
-    come from the other half of the folds, so no ray is judged by anything that has seen it.
+    come from the other half of the folds, so no ray is judged by anything that has seen it. Its
+    interval is a Gaussian's, because it sums the errors of many pixels and noise.
 
     Args:
         rays: held-out rays.
         body: the body's share of each pixel's neighbourhood.
         operator: A.
         folds: each view's fold.
-        half_widths: of each level's interval, in standard deviations.
+        levels: of the intervals.
 
     Returns:
         Level to share of the measured rays; empty where there are none or there is one fold.
@@ -58,5 +59,6 @@ def held_out_coverage(
         )
         variance = parts @ amounts + noise
         scores[judged] = squares[judged].sqrt() / variance[judged].sqrt()
-    shares = reliability_curve(scores[rays.measured], list(half_widths.values()))
-    return dict(zip(half_widths, shares.tolist(), strict=True))
+    widths = torch.special.ndtri(0.5 + torch.tensor(levels, dtype=torch.float64) / 2)
+    shares = reliability_curve(scores[rays.measured], widths)
+    return dict(zip(levels, shares.tolist(), strict=True))

@@ -65,7 +65,7 @@ def jackknife(
 
     A pixel's variance is v₀ + c₁ b + c₂ (1 − b), with b the body's share of its neighbourhood, and
     the half widths of intervals are quantiles of the simulated scan's errors, with detail of that
-    variance added.
+    variance added, whose tails are Student's with 6 degrees of freedom.
 
     Held-out views tell nothing of directions that no view sees, outside a limited arc; where there
     are any, the result's `calibration` names them.
@@ -157,7 +157,7 @@ class Jackknife:
         detail = torch.tensordot(amounts, parts, dims=1)
         std = (predicted + detail).sqrt().to(problem.sinogram.dtype)
         half_widths = _half_widths(error, variance.at(features), detail, _seed(seed, _DETAIL))
-        coverage = held_out_coverage(rays, body, problem.projector, folds, half_widths)
+        coverage = held_out_coverage(rays, body, problem.projector, folds, LEVELS)
         samples = None
         if problem.keep_samples:
             gain = known_gain(error, again.images)
@@ -301,8 +301,13 @@ def _half_widths(
     seed: int,
 ) -> dict[float, float]:
     """Return quantiles of known errors, with missing detail added, over what was predicted."""
-    normal = torch.randn(error.shape, dtype=torch.float64, generator=seeded_generator(seed))
-    whole = error + detail.sqrt() * normal.to(error.device)
+    # detail is patchy, so its errors have heavier tails than a Gaussian's: Student's with 6 degrees
+    # of freedom and variance 1; half of a chi-squared variable of 6 is a sum of 3 exponential ones
+    generator = seeded_generator(seed)
+    normal = torch.randn(error.shape, dtype=torch.float64, generator=generator)
+    uniform = torch.rand((3, *error.shape), dtype=torch.float64, generator=generator)
+    student = normal * (-uniform.log().sum(0) / 2).rsqrt()
+    whole = error + detail.sqrt() * student.to(error.device)
     tiny = torch.finfo(torch.float64).tiny
     scores = whole.abs() / (predicted + detail).clamp(min=tiny).sqrt()
     return {level: float(conformal_quantile(scores, level)) for level in LEVELS}
