@@ -35,7 +35,8 @@ class Reconstruction:
             slice's mean), noise_std_source ("given" or "estimated"), calibration ("none": the
             method's own error bars), half_widths and held_out_coverage (each slice's: level to half
             width in standard deviations, and to the share of held-out rays that the intervals
-            predicted for them cover; None where there are none), versions, diagnostics (each slice's).
+            predicted for them cover; None where there are none), versions, diagnostics (each
+            slice's).
         grid: where the pixels are.
         scan: where the rays were.
 
