@@ -37,6 +37,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(stop_after):
     assert again.diagnostics == whole.diagnostics
 
 
+@pytest.mark.slow
 def test_small_memory_means_smaller_chunks_and_the_same_samples(monkeypatch):
     exact = dataclasses.replace(FAST, network=PixelGrid(), tolerance=1e-7, max_iterations=200)
     together = _solved(exact)
@@ -55,6 +56,7 @@ def test_the_mean_is_that_of_the_fit_and_the_residual_is_reached():
     assert torch.allclose(result.samples.mean(0), result.mean)
 
 
+@pytest.mark.slow
 def test_total_variation_and_a_tight_prior_narrow():
     pixels = dataclasses.replace(FAST, network=PixelGrid(), steps=100, n_samples=40)
     widths = [

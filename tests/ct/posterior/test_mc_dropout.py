@@ -51,11 +51,13 @@ def phantom():
     return truth, result, best_fbp
 
 
+@pytest.mark.slow
 def test_the_mean_is_better_than_filtered_back_projection(phantom):
     truth, result, best_fbp = phantom
     assert _psnr(result.mean, truth) > best_fbp + 2.5
 
 
+@pytest.mark.slow
 def test_the_error_bars_say_where_the_errors_are(phantom):
     truth, result, _ = phantom
     error = (result.mean - truth).abs()
@@ -68,6 +70,7 @@ def test_the_error_bars_say_where_the_errors_are(phantom):
     )
 
 
+@pytest.mark.slow
 def test_samples_differ_at_random_from_pixel_to_pixel_no_more_than_images_do(phantom):
     _, result, _ = phantom
     deviations = (result.samples - result.mean) / result.std
