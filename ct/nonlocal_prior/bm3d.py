@@ -48,7 +48,8 @@ def bm3d(
     starting with v from total variation. Nothing is learned from other images. The size s of what
     BM3D shall remove is `strength` times the noise that x still has: noise of the rays' size is
     sent through the same steps beside the image, and measured. So nothing depends on units, and no
-    weight needs to be chosen.
+    weight needs to be chosen. That size is one number for the whole image: where rays are very
+    unequally noisy, as photons behind dense objects, total variation may do better.
 
     Args:
         steps: how often both are done.
