@@ -28,8 +28,8 @@ from .posterior.jackknife import jackknife as jackknife
 from .posterior.laplace import laplace as laplace
 from .posterior.mc_dropout import mc_dropout as mc_dropout
 from .posterior.mean_field import mean_field as mean_field
-from .posterior.published import published_mc_dropout as published_mc_dropout
 from .posterior.ntkgp import ntkgp as ntkgp
+from .posterior.published import published_mc_dropout as published_mc_dropout
 from .projectors.operator import projector as projector
 from .reconstruction import reconstruct as reconstruct
 from .reliability import save_reliability as save_reliability
