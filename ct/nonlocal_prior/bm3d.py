@@ -25,6 +25,7 @@ _FIRST_WEIGHT, _LAST_WEIGHT = 0.6, 80.0
 """Of the prior beside the rays, when each weighs as much as all rays through a pixel tell of it."""
 _SOLVER_STEPS = 8
 _MATCH_EVERY = 3
+_DRAWN = 2  # images of noise that go through the same steps
 _TV_WEIGHT = 1.25  # over the noise of a pixel; of the weights that served CT slices best
 _TV_TOLERANCE, _TV_ITERATIONS = 0.1, 100  # where the iteration starts need not be converged
 
@@ -32,7 +33,7 @@ _TV_TOLERANCE, _TV_ITERATIONS = 0.1, 100  # where the iteration starts need not 
 def bm3d(
     *,
     steps: int = 15,
-    strength: float = 3.0,
+    strength: float = 2.5,
     patch: int = 8,
     group: int = 16,
     reach: int = 16,
@@ -42,14 +43,14 @@ def bm3d(
 
     Half-quadratic splitting, for a weight ρ that grows from step to step:
 
-        x ← argmin ½ Σ_rays ((A x − y)/σ)² + ρ/2 ‖x − v‖²        (conjugate gradients)
-        v ← BM3D(x; s)                                          (groups of similar patches)
+        x ← argmin ½ Σ_rays ((A x − y)/σ)² + ρ/2 Σ_pixels t (x − v)²    (conjugate gradients)
+        v ← BM3D(x; s)                                                 (groups of similar patches)
 
-    starting with v from total variation. Nothing is learned from other images. The size s of what
-    BM3D shall remove is `strength` times the noise that x still has: noise of the rays' size is
-    sent through the same steps beside the image, and measured. So nothing depends on units, and no
-    weight needs to be chosen. That size is one number for the whole image: where rays are very
-    unequally noisy, as photons behind dense objects, total variation may do better.
+    starting with v from total variation, where t is what rays tell of a pixel. Nothing is learned
+    from other images. The size s of what BM3D shall remove is `strength` times the noise that x
+    still has: noise of the rays' size is sent through the same steps beside the image, and measured
+    in each place, for each coefficient of a patch. So nothing depends on units, no weight needs to
+    be chosen, and rays may be unequally noisy, as photons behind dense objects are.
 
     Args:
         steps: how often both are done.
@@ -67,13 +68,15 @@ def bm3d(
 
     Source:
         K. Dabov, A. Foi, V. Katkovnik, K. Egiazarian, IEEE Transactions on Image Processing 16,
-        2007. S. Venkatakrishnan, C. Bouman, B. Wohlberg, Plug-and-play priors for model based
-        reconstruction, GlobalSIP 2013. Growing weights: K. Zhang et al., Plug-and-play image
-        restoration with deep denoiser prior, IEEE TPAMI 44, 2022.
+        2007. Noise that is not white: Y. Mäkinen, L. Azzari, A. Foi, Collaborative filtering of
+        correlated noise, IEEE Transactions on Image Processing 29, 2020. S. Venkatakrishnan,
+        C. Bouman, B. Wohlberg, Plug-and-play priors for model based reconstruction, GlobalSIP 2013.
+        Growing weights: K. Zhang et al., Plug-and-play image restoration with deep denoiser prior,
+        IEEE TPAMI 44, 2022.
 
     Example:
-        >>> bm3d(strength=2.5).settings()["strength"]
-        2.5
+        >>> bm3d(strength=3.5).settings()["strength"]
+        3.5
     """
     return BM3D(
         steps=steps, strength=strength, patch=patch, group=group, reach=reach, stride=stride
@@ -157,8 +160,9 @@ class BM3D:
             raise ValueError("noise_std: expected a finite value at one ray at least, got none.")
         first = problems[0]
         metric = fourier_metric(first.projector, first.grid, first.scan, first.sinogram)
-        step = data_step(least_squares([*problems, *map(_noise_of, problems)]), metric.projection)
-        images = _start(problems, metric, step.pixel_std[: len(problems)])
+        noise = [_noise_of(one, seed) for seed in range(_DRAWN) for one in problems]
+        step = data_step(least_squares([*problems, *noise]), metric.projection)
+        images = _start(problems, metric, step.told[: len(problems)])
         total = self.steps + 1
         if progress is not None:
             progress(1, total)
@@ -167,13 +171,13 @@ class BM3D:
         )
         growth = (_LAST_WEIGHT / _FIRST_WEIGHT) ** (1 / (self.steps - 1))
         for done in range(self.steps):
-            weight = _FIRST_WEIGHT * growth**done / step.pixel_std.square()
-            # the noise beside the image starts at zero, where it would be without rays
-            guess = torch.cat([images, torch.zeros_like(images)])
-            found = step(guess, weight, _SOLVER_STEPS)
-            image, noise = found[: len(problems)], found[len(problems) :]
-            std = noise.square().mean((-2, -1)).sqrt()
-            images = prior.clean(image, self.strength * std, match=done % _MATCH_EVERY == 0)
+            # the noise beside the images starts at zero, where it would be without rays
+            guess = torch.cat([images, images.new_zeros(_DRAWN * len(problems), *first.grid.shape)])
+            found = step(guess, _FIRST_WEIGHT * growth**done, _SOLVER_STEPS)
+            together = found.view(1 + _DRAWN, len(problems), *first.grid.shape)
+            images = prior.clean(
+                together[0], together[1:], strength=self.strength, match=done % _MATCH_EVERY == 0
+            )
             if progress is not None:
                 progress(done + 2, total)
         residual = rays.precision.sqrt() * (rays.projector(images) - rays.sinograms)
@@ -185,11 +189,11 @@ class BM3D:
 
 
 def _start(
-    problems: Sequence[Problem], metric: Metric, pixel_std: Float[Tensor, "slices 1 1"]
+    problems: Sequence[Problem], metric: Metric, told: Float[Tensor, "slices rows columns"]
 ) -> Float[Tensor, "slices rows columns"]:
     """Return images of about the right total variation."""
     together = tv_problem(problems, lengths=isotropic)
-    weights = _TV_WEIGHT / pixel_std.flatten().double()
+    weights = _TV_WEIGHT * told.mean((-2, -1)).sqrt().double()
     together = dataclasses.replace(together, weights=weights)
     return minimise(
         together,
@@ -200,9 +204,9 @@ def _start(
     ).images
 
 
-def _noise_of(problem: Problem) -> Problem:
+def _noise_of(problem: Problem, seed: int) -> Problem:
     """Return the same rays with nothing but noise on them, the same in each run."""
     std: Float[Tensor, "views detectors"] = problem.noise_std
-    drawn = torch.randn(std.shape, generator=seeded_generator(0), dtype=torch.float64)
+    drawn = torch.randn(std.shape, generator=seeded_generator(seed), dtype=torch.float64)
     noise = torch.where(std.isfinite(), std, 0.0) * drawn.to(std)
     return dataclasses.replace(problem, sinogram=noise)

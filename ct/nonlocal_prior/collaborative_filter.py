@@ -12,14 +12,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ct.nonlocal_prior.blocks import Blocks
+from ct.nonlocal_prior.noise_levels import NoiseLevels
 
 _AT_ONCE = 4096  # groups in work: 256 kB a row of 16 patches of 64 values, 4 MB a thousand groups
 _KAISER = 2.0  # of the window that fades a patch out toward its edges
 _LEAST_GAIN = 0.1  # a group that is all but zero has no gain, and shall not count endlessly
 _BITS = 40  # sums in fixed point keep so many bits of the largest term
 
-Shrink: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From coefficients [group, references, patch], and a pilot's, to shrunk ones and weights."""
+Gain: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From coefficients [group, references, patch], a pilot's and the noise's variances to gains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,43 +57,36 @@ def patch_transform(blocks: Blocks, like: Tensor) -> PatchTransform:
     )
 
 
-def hard_threshold(threshold: float) -> Shrink:
-    """Return what sets coefficients to zero that are no larger than a threshold.
+def hard_threshold(deviations: float) -> Gain:
+    """Return the gain 0 of coefficients that noise explains, and 1 of the others.
 
-    A group's mean always stays. The fewer coefficients remain, the more the group counts.
+    A group's mean always stays.
 
     Args:
-        threshold: in the image's units.
+        deviations: how many standard deviations of the noise a coefficient must exceed.
     """
 
-    def shrink(noisy: Tensor, pilot: Tensor) -> tuple[Tensor, Tensor]:
+    def gain(noisy: Tensor, pilot: Tensor, variance: Tensor) -> Tensor:
         del pilot
-        kept = noisy.abs() > threshold
+        kept = noisy.square() > deviations**2 * variance
         kept[0, :, 0] = True
-        return noisy * kept, kept.sum((0, 2)).to(noisy.dtype).reciprocal()
+        return kept.to(noisy.dtype)
 
-    return shrink
+    return gain
 
 
-def wiener(noise_std: float) -> Shrink:
-    """Return what multiplies coefficients by p²/(p² + σ²), with p those of a pilot image.
-
-    Args:
-        noise_std: σ, in the image's units.
-    """
-
-    def shrink(noisy: Tensor, pilot: Tensor) -> tuple[Tensor, Tensor]:
-        power = pilot.square()
-        gain = power / (power + noise_std**2)
-        return noisy * gain, gain.square().sum((0, 2)).clamp(min=_LEAST_GAIN).reciprocal()
-
-    return shrink
+def wiener(noisy: Tensor, pilot: Tensor, variance: Tensor) -> Tensor:
+    """Return the gain p²/(p² + σ²), with p the coefficients of a pilot image."""
+    del noisy
+    power = pilot.square()
+    return power / (power + variance).clamp(min=torch.finfo(power.dtype).tiny)
 
 
 def collaborative_filter(
     image: Float[Tensor, "rows columns"],
     matches: Int64[Tensor, "references group"],
-    shrink: Shrink,
+    gain: Gain,
+    levels: NoiseLevels,
     *,
     blocks: Blocks,
     transform: PatchTransform,
@@ -100,13 +94,15 @@ def collaborative_filter(
 ) -> Float[Tensor, "rows columns"]:
     """Clean groups of patches together, and put the image together from all their patches.
 
-    A patch that is in several groups, and pixels that are in several patches, are averaged with
-    the groups' weights. The result is the same each time, on a GPU too: sums go in fixed point.
+    A patch that is in several groups, and pixels that are in several patches, are averaged; a group
+    weighs the more, the less noise its gains leave: one over Σ gain² σ². The result is the same
+    each time, on a GPU too: sums go in fixed point.
 
     Args:
         image: what to clean.
         matches: the groups (`match_blocks`).
-        shrink: what to do with a group's coefficients.
+        gain: what a group's coefficients are multiplied by (`hard_threshold`, `wiener`).
+        levels: the noise of patches.
         blocks: how the image is cut.
         transform: bases of patches and groups.
         pilot: an image that is already cleaner, for `wiener`; None for the image itself.
@@ -120,29 +116,36 @@ def collaborative_filter(
 
     Example:
         >>> from ct.nonlocal_prior.blocks import blocks_of, match_blocks
+        >>> from ct.nonlocal_prior.noise_levels import white_noise
         >>> blocks = blocks_of((16, 16))
         >>> image = torch.rand(16, 16, generator=torch.Generator().manual_seed(0))
+        >>> levels = white_noise(0.0, places=blocks.places, side=8, like=image)
         >>> same = collaborative_filter(
-        ...     image, match_blocks(image, blocks), hard_threshold(0.0),
+        ...     image, match_blocks(image, blocks), hard_threshold(2.7), levels,
         ...     blocks=blocks, transform=patch_transform(blocks, image),
         ... )
         >>> torch.allclose(same, image, atol=1e-5)
         True
     """
-    noisy = _coefficients(image, transform)
-    clean = noisy if pilot is None else _coefficients(pilot, transform)
+    noisy = coefficients_of(image, transform)
+    clean = noisy if pilot is None else coefficients_of(pilot, transform)
     sums = torch.zeros_like(noisy)
     weights = torch.zeros_like(noisy[:, 0])
     exact = noisy.is_cuda
     unit = _unit(noisy) if exact else 1.0
     if exact:
         sums, weights = sums.long(), weights.long()
+    # a group's coefficients mix those of its patches, whose noise is taken as independent
+    mixing = transform.group.square()
+    usual = levels.variances.mean().clamp(min=torch.finfo(noisy.dtype).tiny)
     for begin in range(0, len(matches), _AT_ONCE):
         part = matches[begin : begin + _AT_ONCE].T
         groups = _along_group(transform.group, noisy[part])
         pilots = groups if pilot is None else _along_group(transform.group, clean[part])
-        shrunk, weight = shrink(groups, pilots)
-        patches = _along_group(transform.group.T, shrunk) * weight[:, None]
+        variances = _along_group(mixing, levels.of(part))
+        gains = gain(groups, pilots, variances)
+        weight = _weight(gains, variances / usual)
+        patches = _along_group(transform.group.T, gains * groups) * weight[:, None]
         each = weight.expand(part.shape)
         if exact:
             patches, each = (patches / unit).round().long(), (each * 2.0**_BITS).round().long()
@@ -153,6 +156,16 @@ def collaborative_filter(
     return _put_together(sums, weights, blocks, transform)
 
 
+def _weight(
+    gains: Float[Tensor, "group references coefficients"],
+    variances: Float[Tensor, "group references coefficients"],
+) -> Float[Tensor, " references"]:
+    """Return one over the noise that is left, and the same for all where there is none."""
+    left = (gains.square() * variances).sum((0, 2))
+    least = _LEAST_GAIN * variances.mean((0, 2))
+    return torch.where(least > 0, torch.maximum(left, least), 1.0).reciprocal()
+
+
 def _along_group(
     basis: Float[Tensor, "group group"], values: Float[Tensor, "group references coefficients"]
 ) -> Float[Tensor, "group references coefficients"]:
@@ -160,9 +173,10 @@ def _along_group(
     return (basis @ values.flatten(1)).view(values.shape)
 
 
-def _coefficients(
+def coefficients_of(
     image: Float[Tensor, "rows columns"], transform: PatchTransform
 ) -> Float[Tensor, "patches coefficients"]:
+    """Return the coefficients of every patch, in the order of their numbers."""
     side = transform.patch.shape[-1]
     patches = image.unfold(0, side, 1).unfold(1, side, 1).reshape(-1, side**2)
     return patches @ transform.patch.flatten(1).T

@@ -37,8 +37,11 @@ def groups(image: np.ndarray, side: int, stride: int, reach: int, size: int) -> 
     return found
 
 
-def clean(image, matched, side, shrink, window, pilot=None):
-    """Transform each group, shrink, transform back, average with weights."""
+def clean(image, matched, side, gain, window, levels, pilot=None):
+    """Transform each group, multiply by gains, transform back, average with weights.
+
+    `levels` gives the variances of a patch's coefficients by its upper left pixel.
+    """
     above, below = np.zeros_like(image), np.zeros_like(image)
     basis = haar(len(matched[0]))
 
@@ -46,32 +49,57 @@ def clean(image, matched, side, shrink, window, pilot=None):
         patches = [dctn(source[a : a + side, b : b + side], norm="ortho") for a, b in group]
         return np.tensordot(basis, np.stack(patches), axes=1)
 
+    usual = np.mean(list(levels.values())) or 1.0
     for group in matched:
         noisy = spectrum(image, group)
-        shrunk, weight = shrink(noisy, noisy if pilot is None else spectrum(pilot, group))
-        for (a, b), patch in zip(group, np.tensordot(basis.T, shrunk, axes=1), strict=True):
+        variances = np.zeros_like(noisy)
+        for row in range(len(group)):
+            for member, place in enumerate(group):
+                variances[row] += basis[row, member] ** 2 * levels[place]
+        gains = gain(noisy, noisy if pilot is None else spectrum(pilot, group), variances)
+        left = max((gains**2 * variances).sum(), 0.1 * variances.mean()) / usual
+        weight = 1 / left if left else 1.0
+        for (a, b), patch in zip(group, np.tensordot(basis.T, gains * noisy, axes=1), strict=True):
             here = (slice(a, a + side), slice(b, b + side))
             above[here] += weight * window * idctn(patch, norm="ortho")
             below[here] += weight * window
     return above / below
 
 
-def threshold(level):
-    """Hard threshold; the mean stays; weight one over the number that stay."""
+def threshold(deviations):
+    """Gain 1 of what exceeds the noise, else 0; the mean stays."""
 
-    def shrink(noisy, _):
-        kept = np.abs(noisy) > level
+    def gain(noisy, _, variances):
+        kept = np.abs(noisy) > deviations * np.sqrt(variances)
         kept[0, 0, 0] = True
-        return noisy * kept, 1 / kept.sum()
+        return kept.astype(float)
 
-    return shrink
+    return gain
 
 
-def wiener(std):
-    """Wiener gain of the pilot's power; weight one over its squared norm, 10 at most."""
+def wiener(_, pilot, variances):
+    """Wiener gain of the pilot's power."""
+    return pilot**2 / (pilot**2 + variances)
 
-    def shrink(noisy, pilot):
-        gain = pilot**2 / (pilot**2 + std**2)
-        return noisy * gain, 1 / max((gain**2).sum(), 0.1)
 
-    return shrink
+def local_variances(drawn: np.ndarray, side: int, shared: float) -> dict[tuple, np.ndarray]:
+    """Squared coefficients of drawn noise, averaged over cells of patches, then by a Gaussian."""
+    places = [n - side + 1 for n in drawn.shape[1:]]
+    power = {
+        (a, b): np.mean(
+            [dctn(one[a : a + side, b : b + side], norm="ortho") ** 2 for one in drawn], axis=0
+        )
+        for a in range(places[0])
+        for b in range(places[1])
+    }
+    everywhere = np.mean(list(power.values()), axis=0)
+    found = {}
+    for a, b in power:
+        above, below = 0.0, 0.0
+        for c, d in power:
+            rows, columns = c // side - a // side, d // side - b // side
+            if max(abs(rows), abs(columns)) <= 3:
+                weight = np.exp(-0.5 * (rows**2 + columns**2))
+                above, below = above + weight * power[c, d], below + weight
+        found[a, b] = (1 - shared) * above / below + shared * everywhere
+    return found

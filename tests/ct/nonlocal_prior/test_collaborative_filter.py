@@ -11,6 +11,7 @@ from ct.nonlocal_prior.collaborative_filter import (
     patch_transform,
     wiener,
 )
+from ct.nonlocal_prior.noise_levels import NoiseLevels, white_noise
 from tests.reference import block_matching as naive
 
 
@@ -18,6 +19,10 @@ def _image(rows, columns, seed):
     return torch.randn(
         rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
     )
+
+
+def _white(std, blocks, image):
+    return white_noise(std, places=blocks.places, side=blocks.side, like=image)
 
 
 @settings(max_examples=25, deadline=None)
@@ -59,22 +64,30 @@ def test_filtering_equals_the_definition(kind, rows, columns, side, level, seed,
     matches = match_blocks(image, blocks)
     groups = [[divmod(n, blocks.places[1]) for n in one] for one in matches.tolist()]
     window = np.outer(*2 * [np.kaiser(blocks.side, 2.0)])
-    shrink, reference = (
-        (hard_threshold(level), naive.threshold(level))
+    gain, reference = (
+        (hard_threshold(2.7), naive.threshold(2.7))
         if kind == "threshold"
-        else (wiener(level), naive.wiener(level))
+        else (wiener, naive.wiener)
     )
+    # each patch has noise of its own
+    n_patches = blocks.places[0] * blocks.places[1]
+    variances = level**2 * (0.1 + _image(n_patches, blocks.side**2, seed + 2000).square())
     there = image.to(device)
     found = collaborative_filter(
         there,
         matches.to(device),
-        shrink,
+        gain,
+        NoiseLevels(variances=variances.to(device), cell=torch.arange(n_patches, device=device)),
         blocks=blocks,
         transform=patch_transform(blocks, there),
         pilot=pilot.to(device) if kind == "wiener" else None,
     )
+    levels = {
+        divmod(n, blocks.places[1]): one.reshape(blocks.side, blocks.side)
+        for n, one in enumerate(variances.numpy())
+    }
     expected = naive.clean(
-        image.numpy(), groups, blocks.side, reference, window,
+        image.numpy(), groups, blocks.side, reference, window, levels,
         pilot.numpy() if kind == "wiener" else None,
     )  # fmt: skip
     # a GPU adds in fixed point of 36 bits
@@ -89,6 +102,7 @@ def test_noise_on_a_flat_image_all_but_vanishes(device):
         noisy,
         match_blocks(noisy, blocks),
         hard_threshold(2.7),
+        _white(1.0, blocks, noisy),
         blocks=blocks,
         transform=patch_transform(blocks, noisy),
     )
@@ -108,6 +122,7 @@ def test_repeated_texture_survives_that_a_lone_patch_would_lose():
             noisy,
             groups,
             hard_threshold(2.7),
+            _white(1.0, blocks, noisy),
             blocks=blocks,
             transform=patch_transform(blocks, noisy),
         )
@@ -123,7 +138,8 @@ def test_a_flat_image_stays_and_its_references_stay_in_their_groups():
     clean = collaborative_filter(
         image,
         groups,
-        hard_threshold(0.1),
+        hard_threshold(2.7),
+        _white(0.04, blocks, image),
         blocks=blocks,
         transform=patch_transform(blocks, image),
     )
