@@ -46,6 +46,11 @@ class Problem:
     checkpoint: Checkpoint = field(default_factory=Forgetful)
     memory_budget: int | None = None
 
+    def chi_squared_per_ray(self, image: Float[Tensor, "rows columns"]) -> float:
+        """Return the mean of ((A x − y)/σ)² over the rays that were measured."""
+        residual = (self.projector(image) - self.sinogram) / self.noise_std
+        return float(residual[self.noise_std.isfinite()].square().mean())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:

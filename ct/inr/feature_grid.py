@@ -14,6 +14,7 @@ from ct.inr.coordinates import CoordinateImage
 from ct.inr.interpolation import PlaneInterpolation, level_nodes
 from ct.inr.links import Link, identity
 from ct.inr.perceptron import by_columns, draw_layers, layer_fan_in
+from ct.inr.plain_settings import plain_settings
 from ct.problem import Setting
 
 INITIAL_STD = 0.1  # of features: small beside what training makes of them
@@ -73,11 +74,7 @@ class FeatureGrid:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name."""
-        return {
-            **vars(self),
-            "activation": getattr(self.activation, "__name__", repr(self.activation)),
-            "link": self.link.name,
-        }
+        return plain_settings(self)
 
     def levels(self, side: int) -> list[int]:
         """Return the numbers of nodes along a longer side of so many pixels.

@@ -14,6 +14,7 @@ from bayesnn.networks import FourierFeatures
 from ct.inr.coordinates import CoordinateImage, pixel_coordinates
 from ct.inr.links import Link, identity
 from ct.inr.perceptron import by_rows, draw_layers, layer_fan_in
+from ct.inr.plain_settings import plain_settings
 from ct.problem import Setting
 
 _STEPS = 0.05  # all pixels share every weight: steps that suit a grid of features diverge
@@ -68,11 +69,7 @@ class FourierNetwork:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name."""
-        return {
-            **vars(self),
-            "activation": getattr(self.activation, "__name__", repr(self.activation)),
-            "link": self.link.name,
-        }
+        return plain_settings(self)
 
     def build(
         self, shape: tuple[int, int], *, start: float = 0.5, generator: torch.Generator

@@ -16,6 +16,7 @@ from ct.inr.hashed_plane import HashedPlane
 from ct.inr.interpolation import PlaneInterpolation, level_nodes
 from ct.inr.links import Link, identity
 from ct.inr.perceptron import by_columns, draw_layers, layer_fan_in
+from ct.inr.plain_settings import plain_settings
 from ct.problem import Setting
 
 
@@ -73,11 +74,7 @@ class HashGrid:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name."""
-        return {
-            **vars(self),
-            "activation": getattr(self.activation, "__name__", repr(self.activation)),
-            "link": self.link.name,
-        }
+        return plain_settings(self)
 
     def build(
         self, shape: tuple[int, int], *, start: float = 0.5, generator: torch.Generator

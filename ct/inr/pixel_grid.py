@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ct.inr.coordinates import CoordinateImage
 from ct.inr.interpolation import interpolate_at
 from ct.inr.links import Link, identity
+from ct.inr.plain_settings import plain_settings
 from ct.problem import Setting
 
 _INITIAL_STD = 0.01  # small beside the image's range
@@ -38,7 +39,7 @@ class PixelGrid:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name."""
-        return {"link": self.link.name}
+        return plain_settings(self)
 
     def build(
         self, shape: tuple[int, int], *, start: float = 0.5, generator: torch.Generator

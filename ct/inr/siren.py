@@ -14,6 +14,7 @@ from bayesnn.checks import check_count, check_positive
 from ct.inr.coordinates import CoordinateImage, pixel_coordinates
 from ct.inr.links import Link, identity
 from ct.inr.perceptron import by_rows, layer_fan_in
+from ct.inr.plain_settings import plain_settings
 from ct.problem import Setting
 
 _STEPS = 0.01  # weights are of the order of 1/ω₀, and far steps turn the phases at random
@@ -65,7 +66,7 @@ class Siren:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name."""
-        return {**vars(self), "link": self.link.name}
+        return plain_settings(self)
 
     def build(
         self, shape: tuple[int, int], *, start: float = 0.5, generator: torch.Generator

@@ -13,6 +13,7 @@ from bayesnn.checks import check_count, check_positive
 from bayesnn.networks import FourierFeatures, mlp
 from ct.inr.coordinates import CoordinateImage, pixel_coordinates
 from ct.inr.links import Link, identity
+from ct.inr.plain_settings import plain_settings
 from ct.posterior.infinite_width_network import activation_module
 from ct.problem import Setting
 
@@ -72,11 +73,7 @@ class WideNetwork:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name."""
-        return {
-            **vars(self),
-            "activation": getattr(self.activation, "__name__", repr(self.activation)),
-            "link": self.link.name,
-        }
+        return plain_settings(self)
 
     def build(
         self, shape: tuple[int, int], *, start: float = 0.5, generator: torch.Generator

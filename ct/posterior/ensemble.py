@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,9 +13,10 @@ from bayesnn.inference.mc_dropout import Params, UnitDropout
 from bayesnn.seeds import seeded_generator
 from ct.inr.coordinates import CoordinateImage, ImageNetwork
 from ct.inr.feature_grid import FeatureGrid
+from ct.inr.plain_settings import plain_settings
 from ct.posterior.chunked import in_chunks, memory_budget, peak_bytes
 from ct.posterior.excluded import excluded_names, refilled
-from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import network_range
 from ct.posterior.perturbation import perturbed_sinograms
 from ct.posterior.side_by_side import (
@@ -25,7 +25,7 @@ from ct.posterior.side_by_side import (
     plain_rendering,
     stacked,
 )
-from ct.posterior.training import Descent, Measurements, measurements, train_members
+from ct.posterior.training import Descent, Measurements, check_tv, measurements, train_members
 from ct.problem import Estimate, Problem, Progress, Setting
 
 # places of the random streams under a slice's seed, each with the member's number behind it
@@ -130,12 +130,8 @@ class Ensemble:
         check_count(self.samples_per_member, "samples_per_member")
         check_count(self.steps, "steps")
         check_positive(self.learning_rate, "learning_rate")
-        if not (math.isfinite(self.tv_share) and self.tv_share >= 0):
-            raise ValueError(f"tv_share: expected a number of at least 0, got {self.tv_share!r}.")
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(
-                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
-            )
+        check_tv(self.tv_share, "tv_share")
+        check_held_out(self.held_out)
 
     @property
     def name(self) -> str:
@@ -149,9 +145,7 @@ class Ensemble:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name, the network's after a dot."""
-        own = {key: value for key, value in vars(self).items() if key != "network"}
-        inner = {f"network.{key}": value for key, value in self.network.settings().items()}
-        return {"network": self.network.name, **own, **inner}
+        return plain_settings(self)
 
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice, twice where views are held out to scale the spread.
@@ -183,11 +177,10 @@ class Ensemble:
             self.n_samples,
         )
         mean, std = samples.mean(0), samples.std(0)
-        residual = (problem.projector(mean) - problem.sinogram) / problem.noise_std
         diagnostics: dict[str, Setting] = {
             "loss": float(torch.cat([part.loss for part in chunks.results])[good].mean()),
             "tv_weight": float(torch.cat([part.tv_weight for part in chunks.results])[good].mean()),
-            "chi_squared_per_ray": float(residual[problem.noise_std.isfinite()].square().mean()),
+            "chi_squared_per_ray": problem.chi_squared_per_ray(mean),
             "members_at_once": chunks.at_once,
         }
         if excluded:

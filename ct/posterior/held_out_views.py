@@ -26,6 +26,19 @@ _HELD_OUT_FIT = 1  # place of the random stream of the fit without the held-out 
 _LARGEST_SCALE = 100.0
 
 
+def check_held_out(share: float) -> None:
+    """Refuse what is no share of the views to hold out.
+
+    Raises:
+        ValueError: it is not between 0 and a half.
+
+    Example:
+        >>> check_held_out(0.1)
+    """
+    if not 0 <= share <= 0.5:
+        raise ValueError(f"held_out: expected a share of the views from 0 to 0.5, got {share!r}.")
+
+
 def solve_with_held_out_scale(
     solve: Solve, problem: Problem, *, share: float, seed: int, progress: Progress | None
 ) -> Estimate:

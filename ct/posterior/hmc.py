@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import reduce
 
@@ -16,13 +15,14 @@ from bayesnn.inference.with_pyro import load_pyro
 from bayesnn.seeds import seeded_generator
 from ct.inr.coordinates import ImageNetwork
 from ct.inr.pixel_grid import PixelGrid
+from ct.inr.plain_settings import plain_settings
 from ct.posterior.chain_coordinates import chain_coordinates
 from ct.posterior.chain_fits import Fits, fit_members
 from ct.posterior.excluded import excluded_names, refilled
-from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.hmc_chains import Draws, Sampling, run_chain
 from ct.posterior.image_model import image_model
-from ct.posterior.training import Descent
+from ct.posterior.training import Descent, check_tv
 from ct.problem import Estimate, Problem, Progress, Setting
 
 # places of the random streams under a slice's seed, each with the chain's number behind it
@@ -158,13 +158,9 @@ class HMC:
                 f"{self.target_acceptance!r}."
             )
         check_positive(self.learning_rate, "learning_rate")
-        if not (math.isfinite(self.tv_share) and self.tv_share >= 0):
-            raise ValueError(f"tv_share: expected a number of at least 0, got {self.tv_share!r}.")
+        check_tv(self.tv_share, "tv_share")
         check_positive(self.prior_precision, "prior_precision")
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(
-                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
-            )
+        check_held_out(self.held_out)
 
     @property
     def name(self) -> str:
@@ -178,10 +174,7 @@ class HMC:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name, the network's after a dot."""
-        own = {key: value for key, value in vars(self).items() if key != "network"}
-        inner = {f"network.{key}": value for key, value in self.network.settings().items()}
-        name = {"network": self.network.name}
-        return {**name, **own, "kernel": self.kernel.__name__, **inner}
+        return plain_settings(self)
 
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice, twice where views are held out to scale the spread.
@@ -218,10 +211,9 @@ class HMC:
         if problem.keep_samples:
             kept = [chain.samples for chain in good if chain.samples is not None]
             samples = refilled(torch.cat(kept), self.n_samples)
-        residual = (problem.projector(moments.mean) - problem.sinogram) / problem.noise_std
         diagnostics: dict[str, Setting] = {
             "tv_weight": fits.tv_weight,
-            "chi_squared_per_ray": float(residual[problem.noise_std.isfinite()].square().mean()),
+            "chi_squared_per_ray": problem.chi_squared_per_ray(moments.mean),
             **_convergence(good),
         }
         if excluded:

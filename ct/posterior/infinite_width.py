@@ -13,7 +13,7 @@ from bayesnn.checks import as_finite_tensor, check_count, check_positive
 from bayesnn.kernels import ntk
 from bayesnn.seeds import seeded_generator
 from ct.posterior.chunked import in_chunks, memory_budget
-from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.infinite_width_network import Activation, InfiniteNetwork, KernelOf
 from ct.posterior.infinite_width_posterior import ScanPosterior
 from ct.posterior.infinite_width_prior import ImagePrior, chosen_prior, posterior_of
@@ -153,10 +153,7 @@ class InfiniteWidth:
             if not 0 < check_positive(getattr(self, name), name) < 1:
                 raise ValueError(f"{name}: expected a number below 1, got {getattr(self, name)!r}.")
         check_count(self.n_samples, "n_samples", minimum=2)
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(
-                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
-            )
+        check_held_out(self.held_out)
 
     @property
     def name(self) -> str:
@@ -236,7 +233,6 @@ class InfiniteWidth:
         )
         del chunks
         mean, scales = posterior.mean, prior.scales
-        residual = (problem.projector(mean) - problem.sinogram) / problem.noise_std
         return Estimate(
             mean=mean,
             std=drawn.std.to(mean),
@@ -255,9 +251,7 @@ class InfiniteWidth:
                 "sample_residual": drawn.residual,
                 "least_eigenvalue": prior.kernel.least_eigenvalue,
                 "prior_draws": prior.how_drawn,
-                "chi_squared_per_ray": float(
-                    residual[problem.noise_std.isfinite()].square().mean()
-                ),
+                "chi_squared_per_ray": problem.chi_squared_per_ray(mean),
             },
         )
 

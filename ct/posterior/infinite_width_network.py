@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bayesnn.checks import check_count, check_positive
 from bayesnn.kernels import NetworkKernel, nngp, ntk
 from bayesnn.networks import Erf, mlp
+from ct.inr.plain_settings import plain_settings
 from ct.problem import Setting
 
 KernelOf = Callable[[nn.Module], NetworkKernel]
@@ -90,14 +91,7 @@ class InfiniteNetwork:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name."""
-        activation = self.activation
-        return {
-            "kernel": self.kernel.__name__,
-            "depth": self.depth,
-            "activation": getattr(activation, "__name__", repr(activation)),
-            "weight_std": self.weight_std,
-            "bias_std": self.bias_std,
-        }
+        return plain_settings(self)
 
     def correlation(self, angle: Float64[Tensor, "*points"]) -> Float64[Tensor, "*points"]:
         """Return (κ(cos angle) − κ(0))/(κ(1) − κ(0)): what is left of κ around the level."""

@@ -16,12 +16,13 @@ from bayesnn.seeds import seeded_generator
 from ct.checkpoint import Checkpoint
 from ct.inr.coordinates import ImageNetwork
 from ct.inr.feature_grid import FeatureGrid
+from ct.inr.plain_settings import plain_settings
 from ct.posterior.chunked import in_chunks
-from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import ImageModel, image_model
 from ct.posterior.laplace_fit import LaplaceFit, LaplaceModel, fit_laplace, samples_at_once
 from ct.posterior.side_by_side import member, stacked
-from ct.posterior.training import Descent, Trained, measurements, train_members
+from ct.posterior.training import Descent, Trained, check_tv, measurements, train_members
 from ct.problem import Estimate, Problem, Progress, Setting
 
 # places of the random streams under a slice's seed
@@ -121,18 +122,14 @@ class Laplace:
     def __post_init__(self) -> None:
         check_count(self.steps, "steps")
         check_positive(self.learning_rate, "learning_rate")
-        if not (math.isfinite(self.tv_share) and self.tv_share >= 0):
-            raise ValueError(f"tv_share: expected a number of at least 0, got {self.tv_share!r}.")
+        check_tv(self.tv_share, "tv_share")
         if self.prior_precision is not None:
             check_positive(self.prior_precision, "prior_precision")
         check_positive(self.tolerance, "tolerance")
         check_count(self.rank, "rank", minimum=0)
         check_count(self.max_iterations, "max_iterations")
         check_count(self.n_samples, "n_samples", minimum=2)
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(
-                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
-            )
+        check_held_out(self.held_out)
 
     @property
     def name(self) -> str:
@@ -141,9 +138,7 @@ class Laplace:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name, the network's after a dot."""
-        own = {key: value for key, value in vars(self).items() if key != "network"}
-        inner = {f"network.{key}": value for key, value in self.network.settings().items()}
-        return {"network": self.network.name, **own, **inner}
+        return plain_settings(self)
 
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice, twice where views are held out to scale the spread.
@@ -227,11 +222,7 @@ class Laplace:
             report=report,
             checkpoint=checkpoint,
         )
-        if not bool(trained.good.all()):
-            raise ValueError(
-                "laplace: training diverged (the loss is no number any more, or grew); lower "
-                "learning_rate, or check noise_std."
-            )
+        trained.check(self.name)
         return trained
 
 
@@ -290,7 +281,6 @@ def _diagnostics(
     drawn: _Drawn,
     mean: Float[Tensor, "rows columns"],
 ) -> dict[str, Setting]:
-    residual = (problem.projector(mean) - problem.sinogram) / problem.noise_std
     return {
         "loss": float(trained.loss[0]),
         "tv_weight": float(trained.tv_weight[0]),
@@ -298,7 +288,7 @@ def _diagnostics(
         "prior_precision_source": fit.source,
         "solve_residual": drawn.residual,
         "samples_at_once": drawn.at_once,
-        "chi_squared_per_ray": float(residual[problem.noise_std.isfinite()].square().mean()),
+        "chi_squared_per_ray": problem.chi_squared_per_ray(mean),
         "offset": model.values.offset,
         "scale": model.values.scale,
     }

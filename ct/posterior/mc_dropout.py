@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -13,11 +12,12 @@ from bayesnn.inference.mc_dropout import UnitDropout, draw_functions, sample_mom
 from bayesnn.seeds import seeded_generator
 from ct.inr.coordinates import ImageNetwork
 from ct.inr.feature_grid import FeatureGrid
-from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.inr.plain_settings import plain_settings
+from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import image_model
 from ct.posterior.schedules import cosine_fall
 from ct.posterior.side_by_side import dropout_rendering, member, stacked
-from ct.posterior.training import Descent, Trained, measurements, train_members
+from ct.posterior.training import Descent, check_tv, measurements, train_members
 from ct.problem import Estimate, Problem, Progress, Setting
 
 # places of the random streams under a slice's seed
@@ -115,13 +115,9 @@ class MCDropout:
         check_count(self.steps, "steps")
         check_count(self.centre_steps, "centre_steps", minimum=0)
         check_positive(self.learning_rate, "learning_rate")
-        if not (math.isfinite(self.tv_share) and self.tv_share >= 0):
-            raise ValueError(f"tv_share: expected a number of at least 0, got {self.tv_share!r}.")
+        check_tv(self.tv_share, "tv_share")
         check_count(self.n_samples, "n_samples", minimum=2)
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(
-                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
-            )
+        check_held_out(self.held_out)
 
     @property
     def name(self) -> str:
@@ -130,9 +126,7 @@ class MCDropout:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name, the network's after a dot."""
-        own = {key: value for key, value in vars(self).items() if key != "network"}
-        inner = {f"network.{key}": value for key, value in self.network.settings().items()}
-        return {"network": self.network.name, **own, **inner}
+        return plain_settings(self)
 
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice, twice where views are held out to scale the spread.
@@ -175,7 +169,7 @@ class MCDropout:
             report=report,
             checkpoint=problem.checkpoint.part("fit"),
         )
-        _check(fit)
+        fit.check(self.name)
         moments = sample_moments(
             _counted(
                 draw_functions(
@@ -207,26 +201,17 @@ class MCDropout:
                 report=lambda step: report(done + step),
                 checkpoint=problem.checkpoint.part("centre"),
             )
-            _check(fit)
+            fit.check(self.name)
             mean = model.image(member(fit.params, 0))
             samples = None if samples is None else samples + (mean - moments.mean)
-        residual = (problem.projector(mean) - problem.sinogram) / problem.noise_std
         diagnostics: dict[str, Setting] = {
             "loss": float(fit.loss[0]),
             "tv_weight": float(fit.tv_weight[0]),
-            "chi_squared_per_ray": float(residual[problem.noise_std.isfinite()].square().mean()),
+            "chi_squared_per_ray": problem.chi_squared_per_ray(mean),
             "offset": model.values.offset,
             "scale": model.values.scale,
         }
         return Estimate(mean=mean, std=moments.std, samples=samples, diagnostics=diagnostics)
-
-
-def _check(fit: Trained) -> None:
-    if not bool(fit.good.all()):
-        raise ValueError(
-            "mc-dropout: training diverged (the loss is no number any more, or grew); lower "
-            "learning_rate, or check noise_std."
-        )
 
 
 def _counted(

@@ -19,10 +19,11 @@ from ct.checkpoint import Checkpoint
 from ct.classical.total_variation import isotropic_tv
 from ct.inr.coordinates import ImageNetwork
 from ct.inr.feature_grid import FeatureGrid
-from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.inr.plain_settings import plain_settings
+from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import ImageModel, image_model
 from ct.posterior.schedules import one_cycle
-from ct.posterior.training import likely_tv_weight
+from ct.posterior.training import check_tv, likely_tv_weight
 from ct.problem import Estimate, Problem, Progress, Setting
 
 # places of the random streams under a slice's seed
@@ -125,13 +126,9 @@ class MeanFieldMethod:
             check_positive(getattr(self, name), name)
         check_count(self.steps, "steps")
         check_count(self.draws_per_step, "draws_per_step")
-        if not (math.isfinite(self.tv_share) and self.tv_share >= 0):
-            raise ValueError(f"tv_share: expected a number of at least 0, got {self.tv_share!r}.")
+        check_tv(self.tv_share, "tv_share")
         check_count(self.n_samples, "n_samples", minimum=2)
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(
-                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
-            )
+        check_held_out(self.held_out)
 
     @property
     def name(self) -> str:
@@ -140,9 +137,7 @@ class MeanFieldMethod:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name, the network's after a dot."""
-        own = {key: value for key, value in vars(self).items() if key != "network"}
-        inner = {f"network.{key}": value for key, value in self.network.settings().items()}
-        return {"network": self.network.name, **own, **inner}
+        return plain_settings(self)
 
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice, twice where views are held out to scale the spread.
@@ -187,7 +182,6 @@ class MeanFieldMethod:
             n_samples=self.n_samples,
             keep_samples=problem.keep_samples,
         )
-        residual = (problem.projector(moments.mean) - problem.sinogram) / problem.noise_std
         prior = model.prior_variance(self.prior_precision)
         shares = torch.cat([(std / prior[name] ** 0.5).flatten() for name, std in q.std.items()])
         return Estimate(
@@ -197,9 +191,7 @@ class MeanFieldMethod:
             diagnostics={
                 "negative_evidence_bound": trained.loss,
                 "tv_weight": trained.tv_weight,
-                "chi_squared_per_ray": float(
-                    residual[problem.noise_std.isfinite()].square().mean()
-                ),
+                "chi_squared_per_ray": problem.chi_squared_per_ray(moments.mean),
                 # parameters of which the measurements said nothing are as wide as their prior
                 "std_over_prior_median": float(shares.median()),
             },

@@ -9,10 +9,11 @@ import torch
 from bayesnn.checks import check_count, check_positive
 from ct.inr.coordinates import ImageNetwork
 from ct.inr.links import identity
+from ct.inr.plain_settings import plain_settings
 from ct.inr.wide_network import WideImage, WideNetwork
 from ct.posterior.chunked import in_chunks
 from ct.posterior.excluded import excluded_names, refilled
-from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import image_model
 from ct.posterior.ntkgp_members import FittedMembers, MemberWork
 from ct.posterior.training import Descent
@@ -118,10 +119,7 @@ class NTKGP:
             check_count(getattr(self, name), name)
         for name in ("prior_std", "tolerance", "learning_rate"):
             check_positive(getattr(self, name), name)
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(
-                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
-            )
+        check_held_out(self.held_out)
 
     @property
     def name(self) -> str:
@@ -135,9 +133,7 @@ class NTKGP:
 
     def settings(self) -> dict[str, Setting]:
         """Return every hyper-parameter by name, the network's after a dot."""
-        own = {key: value for key, value in vars(self).items() if key != "network"}
-        inner = {f"network.{key}": value for key, value in self.network.settings().items()}
-        return {"network": self.network.name, **own, **inner}
+        return plain_settings(self)
 
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice, twice where views are held out to scale the spread.
@@ -197,11 +193,9 @@ class NTKGP:
         samples = refilled(images, self.n_members).to(dtype)
         converged = torch.cat([part.converged for part in chunks.results])
         mean = samples.mean(0)
-        residual = problem.projector(mean.to(problem.sinogram)) - problem.sinogram
-        measured = problem.noise_std.isfinite()
         diagnostics: dict[str, Setting] = {
             "trainer": "gauss-newton" if second_order else "adam",
-            "chi_squared_per_ray": float((residual / problem.noise_std)[measured].square().mean()),
+            "chi_squared_per_ray": problem.chi_squared_per_ray(mean.to(problem.sinogram)),
             "converged_members": int(converged.sum()),
             "members_at_once": chunks.at_once,
         }

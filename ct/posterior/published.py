@@ -19,9 +19,10 @@ from ct.classical.total_variation import anisotropic_tv
 from ct.inr.counter_masks import draw_keys
 from ct.inr.pixel_dropout import PixelDropoutImage, PixelDropoutNetwork
 from ct.posterior.chunked import memory_budget
-from ct.posterior.held_out_views import solve_with_held_out_scale
+from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.normalisation import ValueRange, value_range
 from ct.posterior.repeated_step import RepeatedStep
+from ct.posterior.training import check_tv
 from ct.problem import Estimate, Problem, Progress, Setting
 
 # places of the random streams under a slice's seed
@@ -129,12 +130,8 @@ class PublishedMCDropout:
         check_count(self.steps, "steps")
         check_count(self.n_samples, "n_samples", minimum=2)
         check_positive(self.learning_rate, "learning_rate")
-        if not (math.isfinite(self.tv_weight) and self.tv_weight >= 0):
-            raise ValueError(f"tv_weight: expected a number of at least 0, got {self.tv_weight!r}.")
-        if not 0 <= self.held_out <= 0.5:
-            raise ValueError(
-                f"held_out: expected a share of the views from 0 to 0.5, got {self.held_out!r}."
-            )
+        check_tv(self.tv_weight, "tv_weight")
+        check_held_out(self.held_out)
         if (self.lowest is None) != (self.highest is None):
             raise ValueError("lowest, highest: expected both ends of the range, or neither.")
         for name in ("lowest", "highest"):
@@ -185,10 +182,9 @@ class PublishedMCDropout:
             n_samples=self.n_samples,
             keep_samples=problem.keep_samples,
         )
-        residual = (problem.projector(moments.mean) - problem.sinogram) / problem.noise_std
         diagnostics: dict[str, Setting] = {
             "loss": loss,
-            "chi_squared_per_ray": float(residual[problem.noise_std.isfinite()].square().mean()),
+            "chi_squared_per_ray": problem.chi_squared_per_ray(moments.mean),
             "offset": values.offset,
             "scale": values.scale,
             "arithmetic": network.arithmetic,

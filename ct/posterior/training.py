@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,6 +72,19 @@ def measurements(problem: Problem) -> Measurements:
     )
 
 
+def check_tv(value: float, name: str) -> None:
+    """Refuse what is no share or weight of total variation.
+
+    Raises:
+        ValueError: it is negative, NaN or infinite.
+
+    Example:
+        >>> check_tv(0.4, "tv_share")
+    """
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}: expected a number of at least 0, got {value!r}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Descent:
     """How members are trained: Adam, a learning rate that moves, and total variation.
@@ -110,6 +124,14 @@ class Trained:
     loss: Float[Tensor, " members"]
     tv_weight: Float[Tensor, " members"]
     good: Bool[Tensor, " members"]
+
+    def check(self, method: str) -> None:
+        """Raise ValueError in the name of a method that cannot do without any of them."""
+        if not bool(self.good.all()):
+            raise ValueError(
+                f"{method}: training diverged (the loss is no number any more, or grew); lower "
+                "learning_rate, or check noise_std."
+            )
 
 
 def train_members(
