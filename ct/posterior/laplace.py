@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bayesnn.checks import check_count, check_positive
-from bayesnn.inference.laplace import LaplacePosterior
 from bayesnn.seeds import seeded_generator
 from ct.checkpoint import Checkpoint
 from ct.inr.coordinates import ImageNetwork
@@ -20,7 +19,7 @@ from ct.inr.plain_settings import plain_settings
 from ct.posterior.chunked import in_chunks
 from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import ImageModel, image_model
-from ct.posterior.laplace_fit import LaplaceFit, LaplaceModel, fit_laplace, samples_at_once
+from ct.posterior.laplace_fit import LaplaceFit, LaplaceModel, fit_laplace
 from ct.posterior.side_by_side import member, stacked
 from ct.posterior.training import Descent, Trained, check_tv, measurements, train_members
 from ct.problem import Estimate, Problem, Progress, Setting
@@ -181,7 +180,7 @@ class Laplace:
             checkpoint=problem.checkpoint.part("precision"),
         )
         drawn = _draw(
-            fit.posterior,
+            fit,
             n_samples=self.n_samples,
             seed=seeded_generator(seed, _SAMPLES).initial_seed(),
             report=lambda done: report(self.steps + done),
@@ -236,7 +235,7 @@ class _Drawn:
 
 
 def _draw(
-    posterior: LaplacePosterior,
+    fit: LaplaceFit,
     *,
     n_samples: int,
     seed: int,
@@ -248,7 +247,7 @@ def _draw(
     Returns:
         The deviations of all samples, those that an interrupted run left included.
     """
-    model = posterior.model
+    posterior, model = fit.posterior, fit.posterior.model
     saved = checkpoint.load() or {}
     images = model.output.new_zeros(n_samples, *model.output.shape)
     done, residual = 0, model.output.new_zeros(())
@@ -269,7 +268,7 @@ def _draw(
             checkpoint.save(state)
         report(done)
 
-    chunks = in_chunks(some, n=n_samples, at_once=samples_at_once(model), what="samples")
+    chunks = in_chunks(some, n=n_samples, at_once=fit.samples_at_once, what="samples")
     return _Drawn(images, float(residual), chunks.at_once)
 
 

@@ -74,8 +74,8 @@ class LaplaceModel:
         self, linear: Linearised, curvatures: Sequence[Curvature], tolerance: float
     ) -> Callable[[float], LaplacePosterior]:
         """Return what makes, of a prior's τ, the Gaussian near θ that some curvatures make."""
-        at_once = samples_at_once(linear)
-        vectors = memory_budget(linear.at.device) // _BASIS_SHARE // linear.at.nbytes
+        at_once = self.samples_at_once(linear)
+        vectors = self._budget(linear) // _BASIS_SHARE // linear.at.nbytes
         seed, fan_in = seeded_generator(self.seed, _PROBES).initial_seed(), self.fan_in(linear)
         diagonal = curvature_diagonal(linear, curvatures, seed=seed)
         return lambda precision: laplace_posterior(
@@ -89,6 +89,15 @@ class LaplaceModel:
             tolerance=tolerance,
             max_iterations=self.max_iterations,
         )
+
+    def samples_at_once(self, linear: Linearised) -> int:
+        """Return how many samples' solves the memory budget takes side by side, at least one."""
+        one = linear.at[None]
+        bytes_each = peak_bytes(lambda: linear.adjoint(linear(one))) + _SOLVER_VECTORS * one.nbytes
+        return max(1, self._budget(linear) // bytes_each)
+
+    def _budget(self, linear: Linearised) -> int:
+        return memory_budget(linear.at.device, self.image.problem.memory_budget)
 
     def fan_in(self, linear: Linearised) -> Float[Tensor, " n"]:
         """Return the fan-in of each entry of θ."""
@@ -111,7 +120,7 @@ class LaplaceModel:
             lambda precision: (prior(precision), both(precision)),
             gradient,
             start=linear.at.numel() / max(squares, torch.finfo(linear.at.dtype).tiny),
-            at_once=samples_at_once(linear),
+            at_once=self.samples_at_once(linear),
             seed=seeded_generator(self.seed, _EVIDENCE).initial_seed(),
         )
 
@@ -147,11 +156,13 @@ class LaplaceFit:
         posterior: around θ̂.
         prior_precision: τ.
         source: where τ comes from, in words.
+        samples_at_once: how many samples the memory budget takes side by side.
     """
 
     posterior: LaplacePosterior
     prior_precision: float
     source: str
+    samples_at_once: int
 
 
 def fit_laplace(
@@ -197,11 +208,5 @@ def fit_laplace(
         posterior=model.posterior(linear, curvatures, tolerance)(precision),
         prior_precision=precision,
         source="marginal likelihood" if prior_precision is None else "given",
+        samples_at_once=model.samples_at_once(linear),
     )
-
-
-def samples_at_once(linear: Linearised) -> int:
-    """Return how many samples' solves the memory budget takes side by side, at least one."""
-    one = linear.at[None]
-    bytes_each = peak_bytes(lambda: linear.adjoint(linear(one))) + _SOLVER_VECTORS * one.nbytes
-    return max(1, memory_budget(one.device) // bytes_each)

@@ -6,6 +6,7 @@ import torch
 import ct
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.pixel_grid import PixelGrid
+from ct.posterior import laplace_fit
 from ct.posterior.image_curvature import RayCurvature, VariationCurvature
 from tests.ct.posterior.memory_checkpoint import InterruptionError, MemoryCheckpoint
 from tests.reference.gaussian_scan import GaussianScan
@@ -35,6 +36,34 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(stop_after):
     assert torch.equal(again.mean, whole.mean)
     assert torch.equal(again.samples, whole.samples)
     assert again.diagnostics == whole.diagnostics
+
+
+@pytest.mark.parametrize(
+    ("parameter_vectors", "default", "rank", "at_once"), [(12, 2**28, 3, 1), (10**6, 1, 8, 6)]
+)
+def test_the_problems_own_budget_decides(parameter_vectors, default, rank, at_once, monkeypatch):
+    monkeypatch.setattr("ct.slices.MEMORY_BUDGET", default)
+    ranks, sizes = [], []
+
+    def watched(function):
+        def call(*args, **settings):
+            ranks.extend([settings["rank"]] if "rank" in settings else [])
+            sizes.append(settings["at_once"])
+            return function(*args, **settings)
+
+        return call
+
+    for name in ("laplace_posterior", "likeliest_prior_precision"):
+        function = getattr(laplace_fit, name)
+        monkeypatch.setattr(laplace_fit, name, watched(function))
+    short = dataclasses.replace(FAST, steps=2, max_iterations=2)
+    method = dataclasses.replace(short, network=PixelGrid(), prior_precision=None)
+    one = SCAN.sinogram.element_size() * 10 * 10
+    problem = dataclasses.replace(SCAN.problem, memory_budget=parameter_vectors * one)
+    estimate = method.solve(problem, seed=0)
+    assert estimate.diagnostics["samples_at_once"] == at_once
+    assert set(ranks) == {rank}
+    assert {min(size, FAST.n_samples) for size in sizes} == {at_once}
 
 
 @pytest.mark.slow
