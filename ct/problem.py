@@ -102,6 +102,14 @@ class Method(Protocol):
 
 
 @runtime_checkable
+class PackagedMethod(Method, Protocol):
+    """A method that needs a package which may be missing."""
+
+    def check_packages(self) -> None:
+        """Raise ImportError, with the remedy, where it is."""
+
+
+@runtime_checkable
 class StackMethod(Method, Protocol):
     """A method that reconstructs several slices faster together than one after the other.
 

@@ -19,7 +19,7 @@ from ct.geometry import ImageGrid
 from ct.geometry_json import geometry_to_json
 from ct.method_choice import choose_method
 from ct.partial_result import PartialResult, open_partial
-from ct.problem import Method
+from ct.problem import Method, PackagedMethod
 from ct.problem import Progress as SliceProgress
 from ct.projectors.operator import projector
 from ct.reconstruct_config import ReconstructConfig
@@ -71,6 +71,7 @@ def reconstruct_file(
     start = time.monotonic()
     check_output(config.output, config.sinogram)
     method = choose_method(config.method, config.settings)
+    _check_packages(method)
     device = choose_device(config.device)
     check_count(config.seed, "--seed", minimum=0)
     if config.noise_std is not None:
@@ -152,6 +153,14 @@ def reconstruct_file(
         calibration="" if method.n_samples is None else summarise_calibration(records),
         warnings=warnings_of(records),
     )
+
+
+def _check_packages(method: Method) -> None:
+    if isinstance(method, PackagedMethod):
+        try:
+            method.check_packages()
+        except ImportError as error:
+            raise ValueError(f"--method {method.name}: {error}") from error
 
 
 def _units(config: ReconstructConfig, source: ScanInput) -> str:

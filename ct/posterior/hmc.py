@@ -176,6 +176,10 @@ class HMC:
         """Return every hyper-parameter by name, the network's after a dot."""
         return plain_settings(self)
 
+    def check_packages(self) -> None:
+        """Raise ImportError where Pyro is missing."""
+        load_pyro("pyro")
+
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice, twice where views are held out to scale the spread.
 
@@ -193,7 +197,7 @@ class HMC:
             ImportError: Pyro is not installed.
             ValueError: all chains diverged.
         """
-        load_pyro("pyro")  # before the fits, not after them
+        self.check_packages()  # before the fits, not after them
         return solve_with_held_out_scale(
             self._solve, problem, share=self.held_out, seed=seed, progress=progress
         )

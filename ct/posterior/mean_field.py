@@ -139,6 +139,10 @@ class MeanFieldMethod:
         """Return every hyper-parameter by name, the network's after a dot."""
         return plain_settings(self)
 
+    def check_packages(self) -> None:
+        """Raise ImportError where Pyro is missing."""
+        load_pyro("pyro")
+
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice, twice where views are held out to scale the spread.
 
@@ -156,7 +160,7 @@ class MeanFieldMethod:
             ImportError: Pyro is not installed.
             ValueError: training diverged.
         """
-        load_pyro("pyro")
+        self.check_packages()
         return solve_with_held_out_scale(
             self._solve, problem, share=self.held_out, seed=seed, progress=progress
         )
