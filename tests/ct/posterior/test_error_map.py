@@ -217,3 +217,73 @@ def test_half_widths_between_and_beyond_the_calibrated_levels():
     ):
         with pytest.raises(ValueError, match="level: expected"):
             function(1.0)
+
+
+def test_edges_down_and_across_tell_the_same():
+    folds, mean = _normal(4, 12, 16, seed=0), _normal(12, 16, seed=1)
+    features = error_features(mean, folds)
+    turned = error_features(mean.T, folds.mT)
+    assert torch.allclose(turned.mT, features)
+    flat = torch.zeros(3, 12, 16, dtype=torch.float64)
+    ramp = error_features(2 * torch.arange(12.0)[:, None].expand(12, 16).double(), flat)
+    assert torch.allclose(ramp[3:], torch.tensor(4.0).double())
+
+
+def test_features_far_beyond_those_learnt_from_count_for_no_more_than_some():
+    folds, flat = _normal(10, 24, 24, seed=0), torch.zeros(24, 24, dtype=torch.float64)
+    features = error_features(flat, folds)
+    variance = fit_error_variance(_normal(24, 24, seed=1) * features[0].sqrt(), features)
+    assert float(variance.at(2 * features).mean()) > 1.2 * float(variance.at(features).mean())
+    assert torch.equal(variance.at(1e6 * features), variance.at(1e9 * features))
+
+
+def test_one_wild_error_does_no_more_than_some():
+    features = error_features(_normal(24, 24, seed=2), _normal(10, 24, 24, seed=0))
+    error = _normal(24, 24, seed=1)
+    plain = fit_error_variance(error, features).at(features).mean()
+    error[5, 7] = 30.0
+    once = fit_error_variance(error, features).at(features).mean()
+    error[5, 7] = 1e4
+    assert float(fit_error_variance(error, features).at(features).mean()) < 1.2 * float(once)
+    assert float(once) < 1.4 * float(plain)
+
+
+def test_views_that_were_not_measured_tell_of_no_detail(scene):
+    scan, A, body = scene
+    residual = A(0.2 * body * _smooth_noise(64, decay=0.07, seed=0)) + 0.3 * _normal(60, 92, seed=1)
+    some = torch.arange(60) % 3 == 0
+
+    def amount(there: torch.Tensor, residual: torch.Tensor, scan: ct.ParallelBeam) -> float:
+        rays = HeldOutRays(
+            residual=torch.where(there, residual, 0.0),
+            noise_variance=torch.where(there, 0.09, 0.0).double(),
+            measured=there,
+            predictable=torch.zeros(2, *there.shape, dtype=torch.float64),
+        )
+        operator = ct.projector(ct.ImageGrid((64, 64), pixel_size=0.5), scan)
+        parts, bands = torch.stack([body, 1 - body]), ray_bands(scan, body.device)
+        return float(missing_detail(rays, parts, operator, bands, 0.5)[0])
+
+    alone = ct.ParallelBeam(scan.angles[::3], n_detectors=92, detector_spacing=0.5)
+    expected = amount(torch.ones(20, 92, dtype=torch.bool), residual[some], alone)
+    assert amount(some[:, None].expand(60, 92), residual, scan) == pytest.approx(expected, rel=0.02)
+
+
+def test_errors_that_the_known_scan_shares_do_not_pass_for_detail_where_there_is_more_of_them(
+    scene,
+):
+    scan, A, body = scene
+    # half of the views have errors that are known, and a little that is coarser; the others none
+    half = (torch.arange(60) < 30)[:, None]
+    fine, coarse, like = (
+        _smooth_noise(64, decay=one, seed=k) for k, one in enumerate((0.3, 0.07, 0.3))
+    )
+    rays = HeldOutRays(
+        residual=half * A(body * (fine + 0.2 * coarse)) + _normal(60, 92, seed=3),
+        noise_variance=torch.ones(60, 92, dtype=torch.float64),
+        measured=torch.ones(60, 92, dtype=torch.bool),
+        predictable=(half * A(body * like)).expand(2, 60, 92),
+    )
+    parts = torch.stack([body, 1 - body])
+    found = missing_detail(rays, parts, A, ray_bands(scan, body.device), 0.5)
+    assert float(found.max()) < 0.002  # 0.008 if all rays counted alike

@@ -48,6 +48,14 @@ def test_energies_of_views_all_around_are_the_energy_of_the_image(pixel, spacing
     assert total * math.pi / 90 == pytest.approx(float(image.square().sum()) * pixel**2, rel=0.09)
 
 
+def test_a_ray_at_one_end_has_no_energy_at_the_other():
+    bands = ray_bands(ct.ParallelBeam([0.0], 40), torch.device("cpu"))
+    impulse = torch.zeros(1, 40, dtype=torch.float64)
+    impulse[0, 0] = 1
+    for values in (bands.energy(impulse, 6)[0], bands.spread_out(impulse, 6)[0]):
+        assert float(values[20:].max()) < 0.1 * float(values.max())
+
+
 def test_the_energy_of_noise_is_what_it_is_said_to_be():
     scan = ct.ParallelBeam([0.0, 1.0], 40)
     bands = ray_bands(scan, torch.device("cpu"))

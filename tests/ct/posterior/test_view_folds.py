@@ -8,6 +8,7 @@ import ct
 from ct.posterior.known_scan import known_scan, neighbours
 from ct.posterior.view_folds import (
     blind_spot,
+    by_direction,
     turned,
     unseen_directions,
     view_folds,
@@ -31,12 +32,19 @@ def test_neighbours_in_direction_are_in_different_folds_whatever_the_order_of_vi
 
 def test_views_from_opposite_sides_are_held_out_together_if_they_see_the_same_rays():
     angles = [k * 10.0 for k in range(36)]
-    folds = view_folds(_parallel(angles), 6)
-    assert torch.equal(folds[:18], folds[18:])
+    for n in (5, 6):  # a number that divides the views of half a turn, and one that does not
+        folds = view_folds(_parallel(angles), n)
+        assert torch.equal(folds[:18], folds[18:])
     fan = ct.FanBeam(
         [math.radians(a) for a in angles], n_detectors=9, source_origin=50, source_detector=90
     )
     assert not torch.equal(view_folds(fan, 5)[:18], view_folds(fan, 5)[18:])
+
+
+def test_rounding_does_not_send_the_first_view_to_the_end():
+    scan = ct.ParallelBeam([0.5, -1e-12, math.pi + 1e-12, 2.0], n_detectors=9)
+    assert by_direction(scan).tolist() == [1, 2, 0, 3]
+    assert view_folds(scan, 3).tolist() == [1, 0, 0, 2]
 
 
 def test_fewer_directions_than_folds_are_left_out_one_by_one():

@@ -1,0 +1,171 @@
+"""Which image predicts which ray, and what the method behind the default makes of that."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+import ct
+from ct.half_width import LEVELS
+from ct.posterior import jackknife as module
+from ct.posterior.held_out_coverage import held_out_coverage
+from ct.posterior.known_scan import neighbours
+from ct.posterior.missing_detail import HeldOutRays
+from ct.posterior.view_folds import turned, view_folds
+from ct.problem import Estimate, Problem, Progress, Setting
+
+GRID = ct.ImageGrid((10, 12))
+SCAN = ct.ParallelBeam([k * 0.4 for k in (0, 3, 1, 5, 2, 4, 6)], n_detectors=17)
+FOLDS = view_folds(SCAN, 3)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Numbered:
+    """Images of one value: 100 from all views, the fold's number without that; 10 more if known."""
+
+    name: str = "numbered"
+    n_samples: int | None = None
+
+    def settings(self) -> dict[str, Setting]:
+        return {}
+
+    def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
+        raise AssertionError
+
+    def solve_slices(
+        self, problems: Sequence[Problem], *, progress: Progress | None = None
+    ) -> list[Estimate]:
+        found = []
+        for problem in problems:
+            lacking = FOLDS[problem.noise_std.isinf().all(1)]
+            value = float(lacking[0]) if len(lacking) else 100.0
+            value += 10.0 * (problem.scan != SCAN)
+            found.append(Estimate(mean=torch.full(GRID.shape, value, dtype=torch.float64)))
+        return found
+
+
+def _problem() -> Problem:
+    noise_std = torch.rand(7, 17, generator=torch.Generator().manual_seed(0)).double() + 0.5
+    noise_std[2, 8] = math.inf
+    return Problem(
+        sinogram=1000 + noise_std.nan_to_num(posinf=0.0),
+        noise_std=noise_std,
+        projector=ct.projector(GRID, SCAN),
+        grid=GRID,
+        scan=SCAN,
+        keep_samples=True,
+    )
+
+
+def _solved(monkeypatch: pytest.MonkeyPatch) -> tuple[Problem, Estimate, dict[str, object]]:
+    """Return an estimate, and what its rays and its samples' gain were made of."""
+    seen: dict[str, object] = {}
+    gain = module.known_gain
+
+    def amounts(rays: HeldOutRays, *_: object) -> torch.Tensor:
+        seen["rays"] = rays
+        return torch.tensor([4.0, 9.0], dtype=torch.float64)
+
+    def recorded_gain(error: torch.Tensor, images: torch.Tensor) -> object:
+        seen["error"], seen["images"] = error, images
+        return gain(error, images)
+
+    monkeypatch.setattr(module, "missing_detail", amounts)
+    monkeypatch.setattr(module, "known_gain", recorded_gain)
+    problem = _problem()
+    method = ct.jackknife(mean=_Numbered(), n_folds=3, n_samples=3)
+    return problem, method.solve(problem, seed=0), seen
+
+
+def test_each_ray_is_predicted_by_the_image_that_has_not_seen_it(monkeypatch):
+    problem, _, seen = _solved(monkeypatch)
+    rays = seen["rays"]
+    assert isinstance(rays, HeldOutRays)
+    lengths = problem.projector(torch.ones(GRID.shape, dtype=torch.float64))
+    measured = problem.noise_std.isfinite()
+    assert torch.equal(rays.measured, measured)
+    residual = problem.sinogram - FOLDS[:, None] * lengths
+    assert torch.allclose(rays.residual[measured], residual[measured])
+    assert torch.allclose(rays.noise_variance[measured], problem.noise_std[measured] ** 2)
+    for values in (rays.residual, rays.noise_variance):
+        assert bool((values[~measured] == 0).all())
+
+
+def test_what_was_to_be_expected_of_a_ray_is_the_error_of_the_turned_views_beside_it(monkeypatch):
+    _, _, seen = _solved(monkeypatch)
+    rays = seen["rays"]
+    assert isinstance(rays, HeldOutRays)
+    lengths = ct.projector(GRID, turned(SCAN))(torch.ones(GRID.shape, dtype=torch.float64))
+    for side, beside in zip(rays.predictable, neighbours(SCAN), strict=True):
+        # the known image is 100 everywhere; without a fold it came back as its number and ten
+        expected = (100 - 10 - FOLDS[beside])[:, None] * lengths[beside]
+        assert torch.allclose(side, expected)
+
+
+def test_missing_detail_is_added_less_what_the_lacking_folds_do(monkeypatch):
+    _, estimate, seen = _solved(monkeypatch)
+    assert torch.equal(seen["error"], torch.full(GRID.shape, 10.0).double())
+    assert [float(one[0, 0]) for one in seen["images"]] == [10, 11, 12]
+    excess = (90**2 + 89**2 + 88**2) / 3 / 10**2
+    # an image of one value is half body, half not
+    whole = 1 + (4 + 9) / 2 / excess
+    variance = estimate.std.square()
+    for name, amount in (("body", 4), ("outside", 9)):
+        said = estimate.diagnostics[f"missing_detail_std_{name}"]
+        assert torch.allclose(variance, torch.tensor(said**2 * excess / amount * whole).double())
+
+
+def test_half_widths_of_missing_detail_are_students():
+    zero = torch.zeros(300, 300, dtype=torch.float64)
+    one = torch.ones_like(zero)
+    # Student's t with 6 degrees of freedom has a variance of 3/2
+    alone = module._half_widths(zero, zero, one, seed=1)
+    for level, quantile in ((0.5, 0.7176), (0.95, 2.4469), (0.99, 3.7074)):
+        assert alone[level] == pytest.approx(quantile / 1.5**0.5, rel=0.02)
+    beside = module._half_widths(zero, 3 * one, one, seed=1)
+    assert beside[0.9] == pytest.approx(alone[0.9] / 2)
+    known = module._half_widths(2 * one, one, 0 * one, seed=1)
+    assert known[0.5] == pytest.approx(2)
+
+
+def _coverage(scales: torch.Tensor, *, measured: torch.Tensor | bool = True) -> dict[float, float]:
+    """Return the coverage of normal errors whose variance is that many times each path."""
+    scan = ct.ParallelBeam([k * math.pi / 150 for k in range(150)], n_detectors=13)
+    A = ct.projector(GRID, scan)
+    body = torch.ones(GRID.shape, dtype=torch.float64)
+    body[:, :6] = 0
+    normal = torch.randn(150, 13, generator=torch.Generator().manual_seed(0)).double()
+    paths = A(torch.stack([body, 1 - body]))
+    there = (paths.sum(0) > 0.5) & measured
+    rays = HeldOutRays(
+        residual=torch.where(there, (paths * scales.double()).sum(0).sqrt() * normal, 0.0),
+        noise_variance=torch.where(there, 1e-6, 0.0).double(),
+        measured=there,
+        predictable=torch.zeros(2, 150, 13, dtype=torch.float64),
+    )
+    return held_out_coverage(rays, body, A, torch.arange(150) % 4, LEVELS)
+
+
+def test_rays_are_judged_by_what_was_learnt_from_others():
+    # ten times the errors in every other fold: those of the quiet ones all lie within intervals
+    covered = _coverage(torch.where(torch.arange(150) % 2 == 0, 1.0, 100.0)[:, None])
+    normal = torch.distributions.Normal(0.0, 1.0)
+    for level in (0.5, 0.95):
+        width = normal.icdf(torch.tensor(0.5 + level / 2))
+        of_loud, of_quiet = (float(2 * normal.cdf(width * one) - 1) for one in (0.1, 10.0))
+        assert covered[level] == pytest.approx((of_loud + of_quiet) / 2, abs=0.03)
+
+
+def test_errors_inside_and_outside_the_body_are_told_apart():
+    covered = _coverage(torch.tensor([0.1, 300.0])[:, None, None])
+    for level in (0.5, 0.8, 0.95):
+        assert covered[level] == pytest.approx(level, abs=0.03)
+
+
+def test_rays_that_were_not_measured_are_not_judged():
+    half = torch.rand(150, 13, generator=torch.Generator().manual_seed(1)) > 0.5
+    covered = _coverage(torch.ones(2, 1, 1), measured=half)
+    for level in (0.5, 0.8, 0.95):
+        assert covered[level] == pytest.approx(level, abs=0.05)
