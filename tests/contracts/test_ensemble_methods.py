@@ -12,76 +12,27 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev
 
-from bayesnn.networks import (
-    Erf,
-    NTKLinear,
-    mlp,
-    prior_mean,
-    prior_precision,
-    readout_names,
-    with_prior,
-)
+from bayesnn.networks import NTKLinear, prior_precision
 from bayesnn.seeds import seeded_generator
-from ensembles import (
-    EnsembleRegressor,
-    adam,
-    anchored,
-    deep_ensemble,
-    gauss_newton,
-    ntkgp_fn,
-    ntkgp_lin,
-    ntkgp_param,
-    randomised_prior,
-)
+from ensembles import EnsembleRegressor, adam, anchored, gauss_newton
 from ensembles.evaluation import member_values
 from ensembles.fit import draw_member, fit_members, training_problem
 from ensembles.losses import SquaredError
-from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
+from ensembles.methods.protocol import MemberDraw, Method, Params
 from ensembles.trainers.problem import Trainer, TrainingProblem
+from tests.contracts.ensemble_cases import (
+    COLUMNS,
+    LOSS,
+    METHODS,
+    NOISE,
+    REGULARISED,
+    SEED,
+    each_method,
+    erf_network,
+    member_draws,
+    sine_data,
+)
 from tests.reference.erf_kernels import erf_mlp_kernels
-
-# with the multiples of K and Θ that the papers' table gives for the covariance at initialisation
-COLUMNS: list[tuple[Method, int, int]] = [
-    (deep_ensemble(), 1, 0),
-    (anchored(), 1, 0),
-    (randomised_prior(), 2, 0),
-    (ntkgp_param(), 0, 1),
-    (ntkgp_fn(), 0, 2),
-    (ntkgp_lin(), 0, 1),
-]
-METHODS = [method for method, *_ in COLUMNS]
-REGULARISED = [method for method in METHODS if method.name != "deep_ensemble"]
-TRAINERS = [gauss_newton(max_steps=8), adam(steps=30, batch_size=4)]
-each_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
-each_trainer = pytest.mark.parametrize("trainer", TRAINERS, ids=["gauss_newton", "adam"])
-SEED = 3
-NOISE = torch.tensor([0.1], dtype=torch.float64)
-LOSS = SquaredError(noise_std=NOISE)
-EXACT = gauss_newton(tolerance=1e-14)
-
-
-def _network(device: str, width: int = 16, in_features: int = 2, depth: int = 2) -> nn.Module:
-    network = mlp(
-        in_features=in_features, out_features=1, width=width, depth=depth, activation=Erf(),
-        weight_std=1.5, bias_std=0.05, generator=seeded_generator(9),
-    )  # fmt: skip
-    return network.to(device, torch.float64)
-
-
-def _data(device: str, n: int = 6) -> tuple[Tensor, Tensor]:
-    x = torch.randn(n, 2, dtype=torch.float64, generator=seeded_generator(1))
-    return x.to(device), (x.sum(1, keepdim=True).sin() + 1.0).to(device)
-
-
-def _stack(parts: list[Params]) -> Params:
-    return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
-
-
-def _draw(method: Method, network: nn.Module, numbers: range) -> tuple[Params, Shift]:
-    y = next(network.parameters()).new_zeros(1, 1)
-    draws = [draw_member(method, network, y, seed=SEED, number=i)[0] for i in numbers]
-    shift = {name: _stack([d.shift[name] for d in draws]) for name in draws[0].shift}
-    return _stack([d.start for d in draws]), shift
 
 
 @pytest.mark.parametrize(
@@ -98,10 +49,10 @@ def test_covariance_at_initialisation(method: Method, n_nngp: int, n_ntk: int, d
     x = np.array([[-1.5], [-0.3], [0.4], [2.0]])
     nngp, ntk = erf_mlp_kernels(x, x, depth=2, weight_std=1.5, bias_std=0.05)
     expected = n_nngp * nngp + n_ntk * ntk
-    network = _network(device, width=width, in_features=1)
+    network = erf_network(device, width=width, in_features=1)
     values = []
     for first in range(0, n_members, 200):  # all at once would take much memory
-        start, shift = _draw(method, network, range(first, first + 200))
+        start, shift = member_draws(method, network, range(first, first + 200))
         with torch.no_grad():
             x_device = torch.tensor(x, device=device)
             values.append(member_values(method, network, start, shift, x_device)[..., 0])
@@ -118,7 +69,7 @@ def test_covariance_at_initialisation(method: Method, n_nngp: int, n_ntk: int, d
 @each_method
 def test_draws_depend_on_the_seed_and_the_members_number_alone(method: Method, device: str) -> None:
     """Bit for bit, in any ensemble and chunk, and the parameters for any number of rows."""
-    network, (x, y) = _network(device), _data(device)
+    network, (x, y) = erf_network(device), sine_data(device)
 
     def problem(numbers: range, rows: int = 6, seed: int = SEED) -> TrainingProblem:
         return training_problem(
@@ -152,7 +103,7 @@ def test_chunks_train_the_same_members(method: Method, trainer: Trainer, device:
 
     Gauss–Newton runs until it stops by itself: rounding grows in its steps.
     """
-    network, (x, y) = _network(device, width=24), _data(device, n=20)
+    network, (x, y) = erf_network(device, width=24), sine_data(device, n=20)
     fits = [
         fit_members(
             network, x, y, method=method, trainer=replace(trainer, memory_budget=budget),
@@ -174,7 +125,7 @@ def test_gauss_newton_finds_a_stationary_point_of_the_methods_loss(
     A pull towards the wrong centre would leave more than 5e-2 of the first gradient. Without a
     regulariser the minimum lies at an infinite time of the flow: deep ensembles are left out.
     """
-    network, (x, y) = _network(device), _data(device)
+    network, (x, y) = erf_network(device), sine_data(device)
     trainer = gauss_newton(max_steps=150, tolerance=1e-13)
     fitted = fit_members(
         network, x, y, method=method, trainer=trainer, n_members=2, loss=LOSS, seed=SEED
@@ -224,7 +175,7 @@ def _norm(params: Params) -> float:
 def test_adam_goes_to_the_same_minimum_as_gauss_newton(device: str) -> None:
     """A linear network's loss has one minimum, so both trainers must find it."""
     network = NTKLinear(2, 1, bias_std=1.0, generator=seeded_generator(0)).to(device, torch.float64)
-    x, y = _data(device)
+    x, y = sine_data(device)
     fits = [
         fit_members(
             network, x, y, method=anchored(), trainer=trainer, n_members=2, loss=LOSS,
@@ -246,7 +197,7 @@ def test_members_of_a_linear_model_are_posterior_samples(method: Method, device:
     """
     n_members = 600
     network = NTKLinear(2, 1, bias_std=1.0, generator=seeded_generator(0)).to(device, torch.float64)
-    x, y = _data(device)
+    x, y = sine_data(device)
     points = torch.tensor([[3.0, -1.0], [0.0, 0.2]], dtype=torch.float64, device=device)
     fitted = fit_members(
         network, x, y, method=method, trainer=gauss_newton(tolerance=1e-12), n_members=n_members,
@@ -269,11 +220,11 @@ def test_members_of_a_linear_model_are_posterior_samples(method: Method, device:
 
 @each_method
 def test_total_is_epistemic_plus_noise_and_seeds_repeat(method: Method, device: str) -> None:
-    x, y = _data("cpu")
+    x, y = sine_data("cpu")
     post = []
     for _ in range(2):
         model = EnsembleRegressor(
-            _network("cpu"), method=method, n_members=4, noise_std=0.3, random_state=5,
+            erf_network("cpu"), method=method, n_members=4, noise_std=0.3, random_state=5,
             device=device, trainer=gauss_newton(max_steps=5),
         ).fit(x, y)  # fmt: skip
         post.append(model.posterior(x, keep_members=True))
@@ -283,117 +234,3 @@ def test_total_is_epistemic_plus_noise_and_seeds_repeat(method: Method, device: 
     torch.testing.assert_close(post[0].variance, post[0].epistemic_variance + 0.09)
     assert torch.equal(post[0].mean, post[1].mean)
     assert torch.equal(post[0].variance, post[1].variance)
-
-
-def test_ntkgp_shift_leaves_the_readout_out(device: str) -> None:
-    network = _network(device)
-    _, shift = _draw(ntkgp_param(), network, range(2))
-    for name, value in shift["direction"].items():
-        assert bool((value == 0).all()) == (name in readout_names(network))
-
-
-def test_ntkgp_lin_is_the_posterior_sample_of_its_own_kernel(device: str) -> None:
-    """Each member is J_*θ₀ + Θ_{*X}(Θ + σ²I)⁻¹(y + σε − Jθ₀), with J at its own θ*."""
-    network, (x, y), points = _network(device), _data(device), _points(device)
-    method = ntkgp_lin()
-    fitted = fit_members(
-        network, x, y, method=method, trainer=EXACT, n_members=4, loss=LOSS, seed=SEED
-    )
-    assert all(fitted.converged)
-    values = member_values(method, network, fitted.params, fitted.shift, points)
-    for number in range(4):
-        draw, epsilon = draw_member(method, network, y, seed=SEED, number=number)
-        assert epsilon is not None
-        at_points = _white_jacobian(network, draw.shift["tangent_at"], points)
-        at_data = _white_jacobian(network, draw.shift["tangent_at"], x)
-        white = torch.cat([value.flatten() for value in draw.start.values()])  # Λ = 1 here
-        gram = at_data @ at_data.T + float(NOISE[0]) ** 2 * torch.eye(len(x)).to(x)
-        residual = y[:, 0] + float(NOISE[0]) * epsilon[:, 0] - at_data @ white
-        expected = at_points @ white
-        expected = expected + at_points @ at_data.T @ torch.linalg.solve(gram, residual)
-        torch.testing.assert_close(values[number, :, 0], expected, rtol=1e-6, atol=1e-6)
-
-
-def test_ntkgp_lin_has_the_posterior_covariance_at_fixed_tangent(device: str) -> None:
-    """With one θ* for all, m members have the posterior's mean and covariance.
-
-    An entry's standard error is √((C_ii C_jj + C_ij²)/m), a mean's √(C_ii/m); five of them bound
-    the differences: the members are exactly Gaussian here.
-    """
-    n_members, method = 1000, ntkgp_lin()
-    network, (x, y), points = _network(device, width=8), _data(device), _points(device)
-    problem = training_problem(
-        network, x, y, method=method, numbers=range(n_members), loss=LOSS, seed=SEED
-    )
-    fixed = {k: v[:1].expand_as(v) for k, v in problem.shift["tangent_at"].items()}
-    problem = replace(problem, shift={"tangent_at": fixed})
-    trained = EXACT.train(problem, seed=SEED)
-    values = member_values(method, network, trained.params, problem.shift, points)[..., 0]
-    at = {name: value[0] for name, value in fixed.items()}
-    at_points, at_data = _white_jacobian(network, at, points), _white_jacobian(network, at, x)
-    gram = at_data @ at_data.T + float(NOISE[0]) ** 2 * torch.eye(len(x)).to(x)
-    gain = torch.linalg.solve(gram, at_data @ at_points.T).T
-    covariance = at_points @ at_points.T - gain @ at_data @ at_points.T
-    diagonal = covariance.diagonal()
-    bound = 5 * ((torch.outer(diagonal, diagonal) + covariance**2) / n_members).sqrt()
-    assert bool(((torch.cov(values.T) - covariance).abs() < bound).all())
-    standard_error = (diagonal / n_members).sqrt()
-    assert bool(((values.mean(0) - gain @ y[:, 0]).abs() < 5 * standard_error).all())
-
-
-def _points(device: str) -> Tensor:
-    return torch.tensor([[3.0, -1.0], [0.0, 0.2], [-0.5, 2.0]], dtype=torch.float64).to(device)
-
-
-def _white_jacobian(network: nn.Module, at: Params, x: Tensor) -> Tensor:
-    rows = jacrev(lambda params: functional_call(network, params, (x,))[:, 0])(at)
-    precision = prior_precision(network)
-    each = [(j / precision[key].sqrt()).flatten(1) for key, j in rows.items()]
-    return torch.cat(each, dim=1)
-
-
-@each_method
-def test_the_function_space_methods_pull_towards_the_priors_mean(
-    method: Method, device: str
-) -> None:
-    """It is 0, but for a parameter that starts at a constant and is trained."""
-    network = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 1))
-    network = with_prior(network, precision={"1.weight": 50.0}).to(device)
-    start, _ = _draw(method, network, range(2))
-    center = method.center(network, start)
-    if method.name == "deep_ensemble":
-        assert center is None
-    elif method.name in {"randomised_prior", "ntkgp_fn"}:
-        assert center is not None
-        for name, value in center.items():
-            assert value.shape == start[name].shape
-            assert bool((value == (1.0 if name == "1.weight" else 0.0)).all())
-    else:
-        assert center is start
-    assert bool((start["1.weight"] != 1).all())
-    assert float((start["1.weight"] - 1).abs().max()) < 5 / math.sqrt(50)
-
-
-@pytest.mark.parametrize("method", [ntkgp_param(), ntkgp_fn()], ids=lambda m: m.name)
-def test_directions_are_distances_from_the_priors_mean(method: Method, device: str) -> None:
-    """θ* is a centred draw: a scale that starts at 1 must not add J·1 to every member."""
-    network = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1))
-    network = with_prior(network, precision={"1.weight": 1e8}).to(device)
-    _, shift = _draw(method, network, range(2))
-    assert float(shift["direction"]["1.weight"].abs().max()) < 1e-3
-    assert float(shift["initial"]["1.weight"].min()) > 0.999
-
-
-def test_ntkgp_lin_takes_its_parameters_from_the_priors_mean(device: str) -> None:
-    network = nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4), nn.Linear(4, 1))
-    network = with_prior(network, precision={"1.weight": 4.0}).to(device)
-    method = ntkgp_lin()
-    draw = method.draw(network, generator=seeded_generator(0))
-    mean = prior_mean(network)
-    x = torch.ones(3, 2, device=device)
-    assert not method.value(network, mean, draw.shift, x).any()
-    doubled = {name: 2 * value - mean[name] for name, value in draw.start.items()}
-    torch.testing.assert_close(
-        method.value(network, doubled, draw.shift, x),
-        2 * method.value(network, draw.start, draw.shift, x),
-    )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ct.cli import run
-from tests.ct.output.test_conversion import expected, listing, make, values_in
+from tests.ct.output.small_results import expected, listing, make, values_in
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 
 import ct
 from ct.result import Reconstruction
-from tests.ct.output.test_conversion import make
+from tests.ct.output.small_results import make
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def agrees_with_the_exact_posterior(method: ct.problem.Method, precision: float)
     assert float(white.square().mean()) == pytest.approx(1, abs=0.1)
 
 
-# short chains of a more certain one: tests/contracts/test_ct_posteriors.py
+# short chains of a more certain one: tests/contracts/test_ct_known_posteriors.py
 @unchecked
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", [no_u_turn, random_length])
