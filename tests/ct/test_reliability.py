@@ -1,7 +1,7 @@
 import pytest
 
 from ct.half_width import LEVELS
-from ct.reliability import save_reliability
+from ct.reliability import _draw, save_reliability
 
 
 def test_the_diagram_is_drawn_for_one_slice_and_for_many(tmp_path):
@@ -23,3 +23,9 @@ def test_the_picture_needs_a_format(tmp_path):
     metadata = {"held_out_coverage": [{"0.5": 0.5}]}
     with pytest.raises(ValueError, match="expected a picture's name"):
         save_reliability(tmp_path / "diagram.txt", metadata)
+
+
+def test_the_diagram_shows_what_is_covered_over_what_is_claimed():
+    diagonal, curve = _draw([{"0.5": 0.4, "0.9": 0.95, "0.05": 0.1}], "").axes[0].lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert curve.get_xydata().tolist() == [[0, 0], [0.05, 0.1], [0.5, 0.4], [0.9, 0.95]]

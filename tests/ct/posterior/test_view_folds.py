@@ -63,6 +63,7 @@ def test_too_few_views_to_hold_any_out_are_refused(n):
         ([k * 3.0 for k in range(60)], ""),
         ([k * 3.0 + 200 for k in range(60)], ""),
         ([k * 1.0 for k in range(181)], ""),
+        ([k * 0.1 for k in range(1795)], ""),  # half a degree is no arc
         ([k * 0.5 for k in range(181)], "90° to 180°"),
         ([45 + k * 1.0 for k in range(91)], "135° to 225°"),
         ([k * 2.0 for k in range(30)] + [100 + k * 2.0 for k in range(40)], "58° to 100°"),
