@@ -9,7 +9,13 @@ from ct.inr.feature_grid import FeatureGrid
 from ct.inr.pixel_grid import PixelGrid
 from ct.posterior.schedules import cosine_fall, one_cycle
 from ct.posterior.side_by_side import dropout_rendering, member, render_members, stacked
-from ct.posterior.training import Descent, Measurements, likely_tv_weight, train_members
+from ct.posterior.training import (
+    Descent,
+    Measurements,
+    check_tv,
+    likely_tv_weight,
+    train_members,
+)
 from tests.ct.posterior.memory_checkpoint import InterruptionError, MemoryCheckpoint
 
 GRID = ct.ImageGrid((10, 12))
@@ -164,3 +170,9 @@ def test_learning_rates_rise_once_and_fall_to_nothing():
     assert min(rates) >= 0
     falls = [cosine_fall(k / 100) for k in range(101)]
     assert falls == sorted(falls, reverse=True)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, math.inf, math.nan])
+def test_a_weight_of_total_variation_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match="tv_share: expected a number of at least 0"):
+        check_tv(wrong, "tv_share")
