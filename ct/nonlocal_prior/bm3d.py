@@ -50,7 +50,8 @@ def bm3d(
     from other images. The size s of what BM3D shall remove is `strength` times the noise that x
     still has: noise of the rays' size is sent through the same steps beside the image, and measured
     in each place, for each coefficient of a patch. So nothing depends on units, no weight needs to
-    be chosen, and rays may be unequally noisy, as photons behind dense objects are.
+    be chosen, and rays may be unequally noisy, as photons behind dense objects are. On piecewise
+    constant objects in few views total variation (`ct.tv`) is more accurate.
 
     Args:
         steps: how often both are done.
