@@ -8,6 +8,7 @@ import ct
 from ct.classical.least_squares import LeastSquares, least_squares
 from ct.classical.primal_dual_metric import fourier_metric
 from ct.nonlocal_prior.data_step import data_step
+from ct.nonlocal_prior.patch_prior import PatchPrior
 from ct.problem import Problem
 
 GRID = ct.ImageGrid((12, 10))
@@ -117,6 +118,43 @@ def test_rays_that_were_not_measured_do_not_count():
         for values in (sinogram, torch.where(noise.isinf(), 1e3, sinogram))
     ]
     assert torch.allclose(found[0], found[1], rtol=1e-9, atol=1e-9)
+
+
+def test_the_misfit_is_that_of_the_rays_that_were_measured_in_units_of_their_noise():
+    sinogram = _rays().sinograms[0] + 3.0
+    noise = torch.linspace(0.1, 0.4, 7 * 17, dtype=torch.float64).view(7, 17)
+    noise[3, 4:7] = math.inf
+    result = ct.reconstruct(sinogram, SCAN, GRID, method=ct.bm3d(steps=2), noise_std=noise)
+    (said,) = result.metadata["diagnostics"]
+    scores = (ct.projector(GRID, SCAN)(result.mean) - sinogram) / noise
+    expected = float(scores[noise.isfinite()].square().mean())
+    assert said["chi_squared_per_ray"] == pytest.approx(expected)
+
+
+def test_the_noise_beside_the_images_is_the_rays_own_and_drawn_twice(monkeypatch):
+    seen = []
+    clean = PatchPrior.clean
+
+    def recorded(self, images, noise, **settings):
+        seen.append(noise)
+        return clean(self, images, noise, **settings)
+
+    monkeypatch.setattr(PatchPrior, "clean", recorded)
+    sinogram, method = _rays().sinograms[0] + 3.0, ct.bm3d(steps=2)
+    for std in (0.1, 0.2):
+        ct.reconstruct(sinogram, SCAN, GRID, method=method, noise_std=std)
+    (one, other), twice = seen[0][:, 0], seen[2][:, 0]
+    assert abs(float((one * other).mean())) < 0.5 * float(one.std() * other.std())
+    assert torch.allclose(twice, 2 * seen[0][:, 0], rtol=1e-6)
+
+
+def test_where_no_ray_passes_the_guess_weighs_a_fiftieth_of_its_usual_weight():
+    rays = _rays()
+    one_ray = torch.zeros_like(rays.precision)
+    one_ray[:, 0, 8] = 1.0
+    told = _step(dataclasses.replace(rays, precision=one_ray)).told
+    # the usual weight is the mean without this floor, which raises it by a fiftieth itself
+    assert torch.allclose(told.amin((1, 2)), told.mean((1, 2)) / 51, rtol=0.01)
 
 
 def test_a_slice_without_a_measured_ray_is_refused():

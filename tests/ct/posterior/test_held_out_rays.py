@@ -23,8 +23,13 @@ FOLDS = view_folds(SCAN, 3)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Numbered:
-    """Images of one value: 100 from all views, the fold's number without that; 10 more if known."""
+    """Images of one value: 100 from all views, the fold's number without that; 10 more if known.
 
+    Attributes:
+        broken: the fold of the known scan that diverges; -1 for none.
+    """
+
+    broken: int = -1
     name: str = "numbered"
     n_samples: int | None = None
 
@@ -41,7 +46,8 @@ class _Numbered:
         for problem in problems:
             lacking = FOLDS[problem.noise_std.isinf().all(1)]
             value = float(lacking[0]) if len(lacking) else 100.0
-            value += 10.0 * (problem.scan != SCAN)
+            if problem.scan != SCAN:
+                value = math.nan if value == self.broken else value + 10
             found.append(Estimate(mean=torch.full(GRID.shape, value, dtype=torch.float64)))
         return found
 
@@ -59,7 +65,9 @@ def _problem() -> Problem:
     )
 
 
-def _solved(monkeypatch: pytest.MonkeyPatch) -> tuple[Problem, Estimate, dict[str, object]]:
+def _solved(
+    monkeypatch: pytest.MonkeyPatch, *, broken: int = -1
+) -> tuple[Problem, Estimate, dict[str, object]]:
     """Return an estimate, and what its rays and its samples' gain were made of."""
     seen: dict[str, object] = {}
     gain = module.known_gain
@@ -75,7 +83,7 @@ def _solved(monkeypatch: pytest.MonkeyPatch) -> tuple[Problem, Estimate, dict[st
     monkeypatch.setattr(module, "missing_detail", amounts)
     monkeypatch.setattr(module, "known_gain", recorded_gain)
     problem = _problem()
-    method = ct.jackknife(mean=_Numbered(), n_folds=3, n_samples=3)
+    method = ct.jackknife(mean=_Numbered(broken=broken), n_folds=3, n_samples=3)
     return problem, method.solve(problem, seed=0), seen
 
 
@@ -102,6 +110,15 @@ def test_what_was_to_be_expected_of_a_ray_is_the_error_of_the_turned_views_besid
         # the known image is 100 everywhere; without a fold it came back as its number and ten
         expected = (100 - 10 - FOLDS[beside])[:, None] * lengths[beside]
         assert torch.allclose(side, expected)
+
+
+def test_rays_beside_a_fold_that_diverged_are_left_out(monkeypatch):
+    problem, _, seen = _solved(monkeypatch, broken=1)
+    rays = seen["rays"]
+    assert isinstance(rays, HeldOutRays)
+    views = (FOLDS[neighbours(SCAN)] != 1).all(0)
+    assert int(views.sum()) == 3
+    assert torch.equal(rays.measured, problem.noise_std.isfinite() & views[:, None])
 
 
 def test_missing_detail_is_added_less_what_the_lacking_folds_do(monkeypatch):
