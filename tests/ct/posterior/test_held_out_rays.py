@@ -66,7 +66,7 @@ def _problem() -> Problem:
 
 
 def _solved(
-    monkeypatch: pytest.MonkeyPatch, *, broken: int = -1
+    monkeypatch: pytest.MonkeyPatch, *, broken: int = -1, seed: int = 0
 ) -> tuple[Problem, Estimate, dict[str, object]]:
     """Return an estimate, and what its rays and its samples' gain were made of."""
     seen: dict[str, object] = {}
@@ -84,7 +84,7 @@ def _solved(
     monkeypatch.setattr(module, "known_gain", recorded_gain)
     problem = _problem()
     method = ct.jackknife(mean=_Numbered(broken=broken), n_folds=3, n_samples=3)
-    return problem, method.solve(problem, seed=0), seen
+    return problem, method.solve(problem, seed=seed), seen
 
 
 def test_each_ray_is_predicted_by_the_image_that_has_not_seen_it(monkeypatch):
@@ -132,6 +132,12 @@ def test_missing_detail_is_added_less_what_the_lacking_folds_do(monkeypatch):
     for name, amount in (("body", 4), ("outside", 9)):
         said = estimate.diagnostics[f"missing_detail_std_{name}"]
         assert torch.allclose(variance, torch.tensor(said**2 * excess / amount * whole).double())
+
+
+def test_another_seed_draws_other_samples(monkeypatch):
+    one, other = (_solved(monkeypatch, seed=seed)[1] for seed in (0, 1))
+    scores = [(each.samples - each.mean) / each.std for each in (one, other)]
+    assert float((scores[0] - scores[1]).abs().mean()) > 0.5
 
 
 def test_half_widths_of_missing_detail_are_students():
