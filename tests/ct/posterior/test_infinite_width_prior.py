@@ -11,7 +11,7 @@ import ct
 from bayesnn.kernels import nngp
 from bayesnn.networks import FourierFeatures
 from ct.inr.coordinates import pixel_coordinates
-from ct.posterior.infinite_width_features import FeatureDraws, power_series
+from ct.posterior.infinite_width_features import FeatureDraws, PowerSeries, power_series
 from ct.posterior.infinite_width_network import InfiniteNetwork
 from ct.posterior.infinite_width_prior import network_grid_kernel
 from ct.problem import Problem
@@ -134,3 +134,15 @@ def test_the_noise_factor_is_found():
     found, of_half = (method.prior(one).scales.noise_factor for one in (problem, half))
     assert math.isclose(of_half, 2 * found, rel_tol=1e-2)
     assert 0.8 < found < 1.7  # so coarse a grid's edges look like noise
+
+
+def test_powers_of_one_frequency_and_a_nugget_are_drawn_as_they_are():
+    # of a single b, ρ² = cos²(b·Δ): half of it a constant, half of twice the frequency
+    b = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+    series = PowerSeries(powers=(2,), weights=torch.tensor([0.75]).double(), nugget=0.25, error=0.0)
+    draws = FeatureDraws(
+        series=series, frequencies=b, frequency_std=2.0, shape=(1, 6), like=b
+    ).draw(0, range(300))[:, 0]  # fmt: skip
+    x = pixel_coordinates((1, 6))[0, :, 0]
+    expected = 0.75 * (2 * (x - x[:, None])).cos().square() + 0.25 * torch.eye(6)
+    assert float((draws.T @ draws / 300 - expected).abs().max()) < 0.3
