@@ -140,6 +140,12 @@ def test_members_see_noise_of_their_own_and_dead_bins_stay():
     assert abs(float((draws[0] * draws[1]).mean())) < 0.3
 
 
+def test_samples_of_one_member_are_under_masks_of_their_own():
+    method = _method(n_members=2, dropout=0.3, samples_per_member=3, steps=5)
+    samples = method.solve(_problem(), seed=0).samples
+    assert len({tuple(one.flatten().tolist()) for one in samples}) == 6
+
+
 def test_noise_of_their_own_spreads_the_members():
     rms = [
         float(_method(perturbed=p, steps=60).solve(_problem(), seed=0).std.square().mean().sqrt())

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import ct
+from bayesnn.inference.laplace import LaplacePosterior
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.pixel_grid import PixelGrid
 from ct.posterior import laplace_fit
@@ -94,6 +95,20 @@ def test_total_variation_and_a_tight_prior_narrow():
     ]
     assert widths[1] < 0.8 * widths[0]
     assert widths[2] < 0.8 * widths[0]
+
+
+def test_another_seed_draws_other_samples(monkeypatch):
+    seeds, sample = [], LaplacePosterior.sample
+
+    def recorded(self, places, *, seed):
+        seeds.append(seed)
+        return sample(self, places, seed=seed)
+
+    monkeypatch.setattr(LaplacePosterior, "sample", recorded)
+    method = dataclasses.replace(FAST, steps=1, rank=0, max_iterations=1)
+    for seed in (0, 1):
+        method.solve(SCAN.problem, seed=seed)
+    assert len(set(seeds)) == 2
 
 
 def test_without_a_precision_the_likeliest_is_taken():
