@@ -54,7 +54,8 @@ def test_coverage_is_that_of_the_level_that_is_asked_for():
         scan=ct.ParallelBeam([0.0], n_detectors=4),
     )
     disc = Lesion(row=12, column=12, radius=3.0, contrast=1.0)
-    n_pixels = int(disc.disc(result.mean).sum())
+    inside, ring = disc.disc(result.mean), disc.surroundings(result.mean)
+    n_pixels = int(inside.sum())
     # as large as pixels' intervals of 80 and of 98 % would hold, and the disc's mean's
     for shift, of_pixels, of_region in (
         (1.65, {0.8: 0.0, 0.98: 1.0}, {0.8: False, 0.98: False}),
@@ -65,3 +66,5 @@ def test_coverage_is_that_of_the_level_that_is_asked_for():
             (one,) = observe_lesions(result, truth, [disc], level=level)
             assert one.pixels_covered == of_pixels[level]
             assert one.region_covered == of_region[level]
+    contrasts = samples[:, inside].mean(1) - samples[:, ring].mean(1)
+    assert one.spread == pytest.approx(float(contrasts.std()))

@@ -109,8 +109,11 @@ def test_a_region_is_the_mean_of_joint_samples():
     assert torch.allclose(region.mean, result.mean[torch.from_numpy(mask)].mean())
     assert torch.allclose(region.std, means.std())
     assert (region.n_pixels, region.n_samples) == (9, 6)
-    lower, upper = region.interval(0.9)
-    assert lower < region.mean < upper
+    for level in (0.5, 0.9):
+        lower, upper = region.interval(level)
+        half = student.ppf(0.5 + level / 2, 5) * math.sqrt(1 + 1 / 6) * region.std
+        assert torch.allclose(upper - region.mean, half)
+        assert torch.allclose(region.mean - lower, half)
 
 
 def test_correlated_pixels_widen_a_region_and_independent_ones_do_not():
