@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64
+from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from ct.posterior.blur import blurred
@@ -22,6 +25,8 @@ _STEP = 0.7  # of Fisher's scoring
 _MOST_EXCESS = 50.0  # of a square over its variance: one pixel cannot do more
 _BODY_BLUR = 3.0
 _MOST_PIXELS = 50_000  # that a fit looks at
+_MOST_STEPS = 40  # of the curve from fitted variances to mean squares
+_FEWEST_PIXELS = 10  # of a step
 
 
 def error_features(
@@ -51,7 +56,10 @@ def error_features(
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorVariance:
-    """log v = b₀ + Σ_j b_j (log(φ_j + ε_j) − c_j), with each log within the range it was fitted in.
+    """v = f(exp(b₀ + Σ_j b_j (log(φ_j + ε_j) − c_j))), each log within the range it was fitted in.
+
+    f never falls. A few pixels at edges have far larger features than all others; a plane through
+    the logs overshoots there, and f is what their errors really are.
 
     Attributes:
         weights: b.
@@ -59,6 +67,7 @@ class ErrorVariance:
         centres: c, the mean logs.
         lowest: the least log of each feature.
         highest: its greatest.
+        curve: log f at places of log v, row by row: places that rise, and what never falls there.
     """
 
     weights: Float64[Tensor, " weights"]
@@ -66,6 +75,7 @@ class ErrorVariance:
     centres: Float64[Tensor, " features"]
     lowest: Float64[Tensor, " features"]
     highest: Float64[Tensor, " features"]
+    curve: Float64[Tensor, "two steps"]
 
     def at(
         self, features: Float64[Tensor, "features rows columns"]
@@ -78,11 +88,32 @@ class ErrorVariance:
         Returns:
             v, above 0.
         """
+        variance: Tensor = interpolated(self._plane(features), self.curve).exp()
+        return variance
+
+    def _plane(
+        self, features: Float64[Tensor, "features rows columns"]
+    ) -> Float64[Tensor, "rows columns"]:
         logs = _logs(features, self.floors)
         low, high = (ends[:, None, None] for ends in (self.lowest, self.highest))
         logs = logs.clamp(low - _BEYOND, high + _BEYOND) - self.centres[:, None, None]
         total: Tensor = self.weights[0] + torch.tensordot(self.weights[1:], logs, dims=1)
-        return total.exp()
+        return total
+
+    def bent(
+        self,
+        error: Float64[Tensor, "rows columns"],
+        features: Float64[Tensor, "features rows columns"],
+    ) -> ErrorVariance:
+        """Return the variance whose curve f follows known errors.
+
+        Args:
+            error: of an image whose truth is known.
+            features: of that image.
+        """
+        logs = self._plane(features)
+        squares = torch.minimum(error.square(), _MOST_EXCESS * logs.exp())
+        return dataclasses.replace(self, curve=_rising_curve(logs, squares))
 
 
 def fit_error_variance(
@@ -91,7 +122,8 @@ def fit_error_variance(
 ) -> ErrorVariance:
     """Return the variance under which known errors are likeliest.
 
-    Minimises Σ log v + e²/v, which is convex in b, by Fisher's scoring.
+    Minimises Σ log v + e²/v, which is convex in b, by Fisher's scoring; then f is the rising curve
+    through mean squares of errors of like v, by isotonic regression.
 
     Args:
         error: of an image whose truth is known.
@@ -102,6 +134,7 @@ def fit_error_variance(
 
     Source:
         P. McCullagh, J. Nelder, Generalized Linear Models, 1989: gamma variables, logarithmic link.
+        R. E. Barlow et al., Statistical Inference under Order Restrictions, 1972.
     """
     tiny = torch.finfo(torch.float64).tiny
     flat = features.flatten(1)
@@ -119,13 +152,54 @@ def fit_error_variance(
     for _ in range(_ITERATIONS):
         excess = (squares / (weights @ columns).exp() - 1).clamp(max=_MOST_EXCESS)
         weights = weights + _STEP * torch.linalg.solve(gram, columns @ excess)
-    return ErrorVariance(
+    straight = torch.tensor([[0.0, 1.0], [0.0, 1.0]], dtype=torch.float64, device=logs.device)
+    plane = ErrorVariance(
         weights=weights,
         floors=floors,
         centres=centres,
         lowest=logs.amin(1),
         highest=logs.amax(1),
+        curve=straight,
     )
+    return plane.bent(error, features)
+
+
+def _rising_curve(
+    logs: Float64[Tensor, "rows columns"], squares: Float64[Tensor, "rows columns"]
+) -> Float64[Tensor, "two steps"]:
+    """Return mean logs of pixels of like fitted variance, and the log of their mean square."""
+    order = logs.flatten().argsort(stable=True)
+    # steps are smaller toward the few pixels that have the largest variances
+    n_steps = max(1, min(_MOST_STEPS, math.isqrt(len(order) // _FEWEST_PIXELS)))
+    ends = [round((1 - (1 - k / n_steps) ** 2) * len(order)) for k in range(n_steps + 1)]
+    steps = [order[begin:end] for begin, end in itertools.pairwise(ends)]
+    places = torch.stack([logs.flatten()[step].mean() for step in steps])
+    means = torch.stack([squares.flatten()[step].mean() for step in steps])
+    sizes = [len(step) for step in steps]
+    rising = isotonic_regression(means.cpu().numpy(), weights=sizes).x
+    least = 1e-6 * max(float(squares.mean()), torch.finfo(torch.float64).tiny * 1e6)
+    return torch.stack([places, torch.from_numpy(rising).to(places).clamp(min=least).log()])
+
+
+def interpolated(
+    values: Float64[Tensor, "rows columns"], curve: Float64[Tensor, "two steps"]
+) -> Float64[Tensor, "rows columns"]:
+    """Return the curve's heights, between its places by straight lines, beyond them constant.
+
+    Example:
+        >>> curve = torch.tensor([[0.0, 2.0], [1.0, 5.0]], dtype=torch.float64)
+        >>> interpolated(torch.tensor([[-1.0, 0.5, 9.0]], dtype=torch.float64), curve).tolist()
+        [[1.0, 2.0, 5.0]]
+    """
+    places, heights = curve
+    if len(places) == 1:
+        constant: Tensor = heights.expand_as(values)
+        return constant
+    right = torch.searchsorted(places, values.contiguous()).clamp(1, len(places) - 1)
+    gap = (places[right] - places[right - 1]).clamp(min=torch.finfo(places.dtype).tiny)
+    share = ((values - places[right - 1]) / gap).clamp(0, 1)
+    found: Tensor = torch.lerp(heights[right - 1], heights[right], share)
+    return found
 
 
 def _logs(

@@ -33,6 +33,9 @@ _STEPS = 1000  # of progress
 _MEAN, _FOLDS = 150, 575  # where the first two parts of the work end
 _FEWEST_FOLDS = 2
 _COPIES = 12  # of a slice that a method holds, unless it says
+_STILL_MISSING = 0.75
+"""Of the detail that images without a fold of the views lack along those views: an image of all
+views has some of it, and in other directions less is missing."""
 
 
 @runtime_checkable
@@ -57,11 +60,11 @@ def jackknife(
        being in different folds. Their spread is a jackknife's.
     2. the same for a simulated scan of m itself, whose views lie between the measured ones
        (`ct.posterior.known_scan`). Its errors are known, so they teach how large an error goes with
-       how much spread, and how errors are distributed: log v₀(x) = Σ_j b_j log φ_j(x).
+       how much spread, and how errors are distributed: log v₀(x) = f(Σ_j b_j log φ_j(x)), f rising.
     3. rays of the measured scan that were held out tell of errors of which the simulated scan knows
        nothing, detail that R always flattens: its variance inside and outside the body, c₁ and c₂,
        follows from the rays' energies, filtered so that they are those of single pixels
-       (`ct.posterior.missing_detail`), less what the known scan's folds err beyond its whole.
+       (`ct.posterior.missing_detail`), of which three quarters are taken to be missing in m too.
 
     A pixel's variance is v₀ + c₁ b + c₂ (1 − b), with b the body's share of its neighbourhood, and
     the half widths of intervals are quantiles of the simulated scan's errors, with detail of that
@@ -153,7 +156,7 @@ class Jackknife:
         parts = unit * torch.stack([body, 1 - body])
         bands = ray_bands(problem.scan, problem.sinogram.device)
         amounts = missing_detail(rays, parts, problem.projector, bands, problem.grid.pixel_size)
-        amounts = amounts / _excess(again.images - measured.mean, error)
+        amounts = _STILL_MISSING * amounts
         detail = torch.tensordot(amounts, parts, dims=1)
         std = (predicted + detail).sqrt().to(problem.sinogram.dtype)
         half_widths = _half_widths(error, variance.at(features), detail, _seed(seed, _DETAIL))
@@ -284,14 +287,6 @@ class _Work:
         if report is None:
             return None
         return lambda done, total: report(start + (end - start) * done // max(total, 1), _STEPS)
-
-
-def _excess(
-    of_folds: Float[Tensor, "folds rows columns"], of_all: Float64[Tensor, "rows columns"]
-) -> float:
-    """Return how much more error, squared, images have that lack a fold than those of all views."""
-    whole = float(of_all.square().mean())
-    return max(1.0, float(of_folds.double().square().mean()) / whole) if whole > 0 else 1.0
 
 
 def _half_widths(

@@ -15,7 +15,6 @@ from ct.posterior.variance_fit import fit_variance
 from ct.projectors.operator import Projector
 
 _DECAYS = (0.07, 0.3)  # cycles a pixel: detail has a power spectrum of smooth and of fine parts
-_DOUBT = 10.0  # times the predicted energy: what else goes wrong there is not missing detail
 _ALONG_RAYS = 3.0  # bins, over which the predicted energy is averaged
 _MOST_RAYS = 200_000  # that the fit looks at
 
@@ -49,14 +48,13 @@ def missing_detail(
 
     In a band b of frequencies the energy q of a held-out ray is, on average,
 
-        (α + β k_b) q̃ + Σ_j Σ_κ c_jκ g_bκ (spacing/π) A p_j + the noise's,
+        q̃ + Σ_j Σ_κ c_jκ g_bκ (spacing/π) A p_j + the noise's,
 
     with q̃ the energy of a like ray in a scan whose truth is known, p_j maps such as the body's, and
     g_bκ the band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a pixel. Detail that the
     method flattens lies anywhere in the body, errors that the known scan shares lie at its edges:
     so the rays tell them apart, by where they run and by their frequencies. Rays along which much
-    is known to go wrong count little: a small share of it that the known scan lacks would pass for
-    detail.
+    is known to go wrong count little, as their energies vary most.
 
     Args:
         rays: held-out rays.
@@ -73,7 +71,7 @@ def missing_detail(
     n_bands = len(bands.responses)
     stride = max(2, -(-n_bands * rays.residual.numel() // _MOST_RAYS))
     measured = rays.measured.double()
-    squares, columns, noise = [], [], []
+    squares, columns, known = [], [], []
     for band in range(n_bands):
         like = [bands.energy(one, band) for one in rays.predictable]
         predicted = blurred_along_last(torch.stack(like).mean(0), _ALONG_RAYS)
@@ -81,11 +79,9 @@ def missing_detail(
         held = bands.spread_out(measured, band)
         held = held / held.amax().clamp(min=torch.finfo(held.dtype).tiny)
         detail = [shares[band] * line for shares in spectra for line in lines]
-        known = [predicted, predicted * (band + 0.5) / n_bands, *detail]
-        columns.append((torch.stack(known) * held)[..., ::stride].flatten(1))
+        columns.append((torch.stack(detail) * held)[..., ::stride].flatten(1))
         squares.append(bands.energy(rays.residual, band)[:, ::stride].flatten())
-        noise.append(bands.spread_out(rays.noise_variance, band)[:, ::stride].flatten())
-    parts_of_rays = torch.cat(columns, dim=1).T
-    doubt = _DOUBT * parts_of_rays[:, 0]
-    fitted = fit_variance(torch.cat(squares), parts_of_rays, torch.cat(noise), doubt)
-    return fitted[2:].reshape(len(spectra), -1).sum(0)
+        noise = bands.spread_out(rays.noise_variance, band)
+        known.append((predicted * held + noise)[:, ::stride].flatten())
+    fitted = fit_variance(torch.cat(squares), torch.cat(columns, dim=1).T, torch.cat(known))
+    return fitted.reshape(len(spectra), -1).sum(0)

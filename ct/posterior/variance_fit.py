@@ -14,19 +14,16 @@ def fit_variance(
     squares: Float64[Tensor, " points"],
     parts: Float64[Tensor, "points parts"],
     known: Float64[Tensor, " points"],
-    doubt: Float64[Tensor, " points"] | None = None,
 ) -> Float64[Tensor, " parts"]:
     """Return the c ≥ 0 under which Gaussian values of variance v = parts·c + known are likeliest.
 
     Multiplicative steps c ← c·√(Σ w p q / Σ w p v) with w = 1/v² keep c at or above zero and never
-    raise Σ log v + squares/v. With doubt they solve the same equations with other weights.
+    raise Σ log v + squares/v.
 
     Args:
         squares: q, squared values.
         parts: p, at least 0.
         known: the part of the variance that is known, such as the noise's; at least 0.
-        doubt: how far v itself may be off at each point; such points count as if v were larger by
-            it, in weights 1/(v + doubt)². None for nowhere.
 
     Returns:
         One factor a part; 0 for parts that are zero everywhere.
@@ -52,7 +49,7 @@ def fit_variance(
     c = torch.where(used, excess / used.sum().clamp(min=1), 0.0)
     for _ in range(_ITERATIONS):
         variance = unit @ c + offset
-        weight = (variance if doubt is None else variance + doubt).square().reciprocal()
+        weight = variance.square().reciprocal()
         up = unit.T @ (weight * squares)
         down = unit.T @ (weight * variance)
         c = c * torch.where(used, (up / down.clamp(min=1e-300)).sqrt(), 0.0)

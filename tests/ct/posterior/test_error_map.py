@@ -1,12 +1,18 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 import ct
 from bayesnn.calibration import conformal_quantile, reliability_curve
 from ct.half_width import LEVELS, calibrated_half_width, student_half_width
-from ct.posterior.error_map import body_share, error_features, fit_error_variance
+from ct.posterior.error_map import (
+    body_share,
+    error_features,
+    fit_error_variance,
+    interpolated,
+)
 from ct.posterior.error_samples import Gain, error_samples, known_gain
 from ct.posterior.held_out_coverage import held_out_coverage
 from ct.posterior.missing_detail import HeldOutRays, missing_detail
@@ -269,21 +275,46 @@ def test_views_that_were_not_measured_tell_of_no_detail(scene):
     assert amount(some[:, None].expand(60, 92), residual, scan) == pytest.approx(expected, rel=0.02)
 
 
-def test_errors_that_the_known_scan_shares_do_not_pass_for_detail_where_there_is_more_of_them(
-    scene,
-):
+def test_errors_that_the_known_scan_shares_do_not_pass_for_detail(scene):
     scan, A, body = scene
-    # half of the views have errors that are known, and a little that is coarser; the others none
+    fine, like = (_smooth_noise(64, decay=0.3, seed=k) for k in (0, 2))
+    # half of the views have errors, so that those of others do not stand for them
     half = (torch.arange(60) < 30)[:, None]
-    fine, coarse, like = (
-        _smooth_noise(64, decay=one, seed=k) for k, one in enumerate((0.3, 0.07, 0.3))
-    )
-    rays = HeldOutRays(
-        residual=half * A(body * (fine + 0.2 * coarse)) + _normal(60, 92, seed=3),
-        noise_variance=torch.ones(60, 92, dtype=torch.float64),
-        measured=torch.ones(60, 92, dtype=torch.bool),
-        predictable=(half * A(body * like)).expand(2, 60, 92),
-    )
-    parts = torch.stack([body, 1 - body])
-    found = missing_detail(rays, parts, A, ray_bands(scan, body.device), 0.5)
-    assert float(found.max()) < 0.002  # 0.008 if all rays counted alike
+
+    def found(known: torch.Tensor) -> float:
+        rays = HeldOutRays(
+            residual=half * A(body * fine) + _normal(60, 92, seed=3),
+            noise_variance=torch.ones(60, 92, dtype=torch.float64),
+            measured=torch.ones(60, 92, dtype=torch.bool),
+            predictable=known.expand(2, 60, 92),
+        )
+        parts = torch.stack([body, 1 - body])
+        return float(missing_detail(rays, parts, A, ray_bands(scan, body.device), 0.5)[0])
+
+    # what is left is by how much one drawn image differs from another
+    assert found(half * A(body * like)) < 0.25 * found(torch.zeros(60, 92).double())
+
+
+def test_the_variance_rises_with_the_features_and_is_right_among_those_alike():
+    # errors that saturate: a plane through logs of features overshoots where these are largest
+    sizes = torch.linspace(-3, 3, 64, dtype=torch.float64).exp().expand(64, 64)
+    folds = _normal(10, 64, 64, seed=0) * sizes
+    features = error_features(torch.zeros(64, 64, dtype=torch.float64), folds)
+    error = _normal(64, 64, seed=1) * sizes.clamp(max=2.0)
+    variance = fit_error_variance(error, features)
+    found = variance.at(features)
+    assert float(found.mean() / error.square().mean()) == pytest.approx(1, rel=0.1)
+    for columns in (slice(0, 16), slice(24, 40), slice(48, 64)):
+        ratio = found[:, columns].mean() / error[:, columns].square().mean()
+        assert 0.75 < float(ratio) < 1.33
+    order = variance._plane(features).flatten().argsort()
+    assert bool((found.flatten()[order].diff() >= 0).all())
+
+
+def test_a_curve_is_followed_between_its_places_and_flat_beyond_them():
+    places = torch.tensor([-1.0, 0.5, 2.0, 2.5], dtype=torch.float64)
+    heights = torch.tensor([0.0, 3.0, 3.0, 7.0], dtype=torch.float64)
+    values = torch.linspace(-3, 4, 71, dtype=torch.float64)[None]
+    found = interpolated(values, torch.stack([places, heights]))
+    expected = np.interp(values.numpy(), places.numpy(), heights.numpy())
+    assert np.allclose(found.numpy(), expected)
