@@ -33,9 +33,9 @@ _STEPS = 1000  # of progress
 _MEAN, _FOLDS = 150, 575  # where the first two parts of the work end
 _FEWEST_FOLDS = 2
 _COPIES = 12  # of a slice that a method holds, unless it says
-_STILL_MISSING = 0.75
-"""Of the detail that images without a fold of the views lack along those views: an image of all
-views has some of it, and in other directions less is missing."""
+_STILL_MISSING = (0.7, 0.35)
+"""Inside and outside the body, of the detail that images without a fold of the views lack along
+those views: an image of all views has some of it, and in other directions less is missing."""
 
 
 @runtime_checkable
@@ -64,7 +64,7 @@ def jackknife(
     3. rays of the measured scan that were held out tell of errors of which the simulated scan knows
        nothing, detail that R always flattens: its variance inside and outside the body, c₁ and c₂,
        follows from the rays' energies, filtered so that they are those of single pixels
-       (`ct.posterior.missing_detail`), of which three quarters are taken to be missing in m too.
+       (`ct.posterior.missing_detail`), of which a part is taken to be missing in m too.
 
     A pixel's variance is v₀ + c₁ b + c₂ (1 − b), with b the body's share of its neighbourhood, and
     the half widths of intervals are quantiles of the simulated scan's errors, with detail of that
@@ -156,7 +156,7 @@ class Jackknife:
         parts = unit * torch.stack([body, 1 - body])
         bands = ray_bands(problem.scan, problem.sinogram.device)
         amounts = missing_detail(rays, parts, problem.projector, bands, problem.grid.pixel_size)
-        amounts = _STILL_MISSING * amounts
+        amounts = amounts * amounts.new_tensor(_STILL_MISSING)
         detail = torch.tensordot(amounts, parts, dims=1)
         std = (predicted + detail).sqrt().to(problem.sinogram.dtype)
         half_widths = _half_widths(error, variance.at(features), detail, _seed(seed, _DETAIL))
