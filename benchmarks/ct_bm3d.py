@@ -3,11 +3,12 @@
     python benchmarks/ct_bm3d.py --data-dir DIR --device cuda    (2 minutes)
 
 Both see the same sinograms; TV has its weight from held-out views, which is within 0.1 dB of the
-best one (benchmarks/results/ct_tv.md). The strength was chosen on the slices of the AAPM challenge
-and random Shepp-Logan phantoms; pydicom's CT_small and, where pydicom-data is installed, its slices
-are reported untouched. Sinograms and images share the projector, as published numbers do, and the
-noise is the same in all rays: benchmarks/ct_reconstruction.py has photon counts, details finer than
-a pixel and exact line integrals.
+best one (benchmarks/results/ct_tv.md). The strength was chosen on slices of the AAPM challenge,
+with even noise, photon counts and details of half a pixel, and looked at on pydicom's CT_small,
+pydicom-data's slices and random Shepp-Logan phantoms; untouched are the real scans of docs/scans.
+Sinograms and images share the projector, as published numbers do, and the noise is the same in all
+rays: benchmarks/ct_reconstruction.py has photon counts, details finer than a pixel and exact line
+integrals.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def bm3d(
     still has: noise of the rays' size is sent through the same steps beside the image, and measured
     in each place, for each coefficient of a patch. So nothing depends on units, no weight needs to
     be chosen, and rays may be unequally noisy, as photons behind dense objects are. On piecewise
-    constant objects in few views total variation (`ct.tv`) is more accurate.
+    constant objects in few views total variation (`ct.tv`) is about as accurate.
 
     Args:
         steps: how often both are done.
