@@ -134,6 +134,9 @@ def test_the_seed_decides_everything_and_nothing_else_does(method, device):
     else:  # an exact mean depends on no seed
         assert torch.equal(first.std, again.std)
         assert not torch.equal(first.std, other.std)
+    if first.samples is not None:
+        assert torch.equal(first.samples, again.samples)
+        assert not torch.equal(first.samples, other.samples)
 
 
 @every_method
