@@ -33,7 +33,7 @@ class NoiseLevels:
         """Return the variances in patches."""
         return self.variances[self.cell[patches]]
 
-    def scaled(self, factor: Float[Tensor, ""] | float) -> NoiseLevels:
+    def scaled(self, factor: float) -> NoiseLevels:
         """Return variances of noise that is that many times larger."""
         return NoiseLevels(variances=self.variances * factor**2, cell=self.cell)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -88,32 +87,12 @@ class ErrorVariance:
         Returns:
             v, above 0.
         """
-        variance: Tensor = interpolated(self._plane(features), self.curve).exp()
-        return variance
-
-    def _plane(
-        self, features: Float64[Tensor, "features rows columns"]
-    ) -> Float64[Tensor, "rows columns"]:
         logs = _logs(features, self.floors)
         low, high = (ends[:, None, None] for ends in (self.lowest, self.highest))
         logs = logs.clamp(low - _BEYOND, high + _BEYOND) - self.centres[:, None, None]
-        total: Tensor = self.weights[0] + torch.tensordot(self.weights[1:], logs, dims=1)
-        return total
-
-    def bent(
-        self,
-        error: Float64[Tensor, "rows columns"],
-        features: Float64[Tensor, "features rows columns"],
-    ) -> ErrorVariance:
-        """Return the variance whose curve f follows known errors.
-
-        Args:
-            error: of an image whose truth is known.
-            features: of that image.
-        """
-        logs = self._plane(features)
-        squares = torch.minimum(error.square(), _MOST_EXCESS * logs.exp())
-        return dataclasses.replace(self, curve=_rising_curve(logs, squares))
+        plane = self.weights[0] + torch.tensordot(self.weights[1:], logs, dims=1)
+        variance: Tensor = interpolated(plane, self.curve).exp()
+        return variance
 
 
 def fit_error_variance(
@@ -152,29 +131,29 @@ def fit_error_variance(
     for _ in range(_ITERATIONS):
         excess = (squares / (weights @ columns).exp() - 1).clamp(max=_MOST_EXCESS)
         weights = weights + _STEP * torch.linalg.solve(gram, columns @ excess)
-    straight = torch.tensor([[0.0, 1.0], [0.0, 1.0]], dtype=torch.float64, device=logs.device)
-    plane = ErrorVariance(
+    plane = weights[0] + weights[1:] @ (logs - centres[:, None])
+    capped = torch.minimum(error.square().flatten(), _MOST_EXCESS * plane.exp())
+    return ErrorVariance(
         weights=weights,
         floors=floors,
         centres=centres,
         lowest=logs.amin(1),
         highest=logs.amax(1),
-        curve=straight,
+        curve=_rising_curve(plane, capped),
     )
-    return plane.bent(error, features)
 
 
 def _rising_curve(
-    logs: Float64[Tensor, "rows columns"], squares: Float64[Tensor, "rows columns"]
+    logs: Float64[Tensor, " pixels"], squares: Float64[Tensor, " pixels"]
 ) -> Float64[Tensor, "two steps"]:
     """Return mean logs of pixels of like fitted variance, and the log of their mean square."""
-    order = logs.flatten().argsort(stable=True)
+    order = logs.argsort(stable=True)
     # steps are smaller toward the few pixels that have the largest variances
     n_steps = max(1, min(_MOST_STEPS, math.isqrt(len(order) // _FEWEST_PIXELS)))
     ends = [round((1 - (1 - k / n_steps) ** 2) * len(order)) for k in range(n_steps + 1)]
     steps = [order[begin:end] for begin, end in itertools.pairwise(ends)]
-    places = torch.stack([logs.flatten()[step].mean() for step in steps])
-    means = torch.stack([squares.flatten()[step].mean() for step in steps])
+    places = torch.stack([logs[step].mean() for step in steps])
+    means = torch.stack([squares[step].mean() for step in steps])
     sizes = [len(step) for step in steps]
     rising = isotonic_regression(means.cpu().numpy(), weights=sizes).x
     least = 1e-6 * max(float(squares.mean()), torch.finfo(torch.float64).tiny * 1e6)
