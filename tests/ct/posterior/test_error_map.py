@@ -7,6 +7,7 @@ import torch
 import ct
 from bayesnn.calibration import conformal_quantile, reliability_curve
 from ct.half_width import LEVELS, calibrated_half_width, student_half_width
+from ct.posterior import error_map
 from ct.posterior.error_map import (
     body_share,
     error_features,
@@ -317,3 +318,11 @@ def test_a_curve_is_followed_between_its_places_and_flat_beyond_them():
     found = interpolated(values, torch.stack([places, heights]))
     expected = np.interp(values.numpy(), places.numpy(), heights.numpy())
     assert np.allclose(found.numpy(), expected)
+
+
+def test_errors_that_fall_where_they_should_rise_have_one_variance_their_mean_square():
+    features = torch.linspace(-2, 2, 4096, dtype=torch.float64)
+    squares = (-features).exp()
+    curve = error_map._rising_curve(features, squares)
+    # steps are of different sizes, and count as many times as they have pixels
+    assert torch.allclose(curve[1].exp(), squares.mean())
