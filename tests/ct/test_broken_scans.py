@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import tifffile
 
 from ct.cli import run
 from ct.method_names import METHOD_NAMES
+from tests.ct.file_limits import python_with_small_files
 
 VIEWS, ROWS, BINS = 12, 2, 9
 COUNTS = np.random.default_rng(0).integers(500, 4000, (VIEWS, ROWS, BINS)).astype(np.float32)
@@ -333,13 +332,12 @@ def test_a_disk_that_fills_up(tmp_path: Path, command: str, kib: int) -> None:
     code = "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     code += "import ct.cli; sys.exit(ct.cli.run(sys.argv[1:]))"
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [*python_with_small_files(kib * 1024), "-c", code, *arguments],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (kib * 1024, kib * 1024)),
     )
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr

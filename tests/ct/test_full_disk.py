@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ct.workflow import reconstruct_file
+from tests.ct.file_limits import python_with_small_files
 from tests.ct.workflow_runs import assert_same_result, config, fbp_config, finished
 
 FBP = ("--method", "fbp", "--device", "cpu")
@@ -53,10 +52,9 @@ def test_a_limit_on_file_sizes_is_one_line_and_leaves_nothing(
     long_stack: Path, tmp_path: Path
 ) -> None:
     # a real refusal by the system, as of a quota
-    most = 100_000  # bytes: not enough for the 40 slices
+    python = python_with_small_files(100_000)  # bytes: not enough for the 40 slices
     done = subprocess.run(
-        [sys.executable, "-m", "ct", "reconstruct", str(long_stack), "-o", "rec.h5", *FBP],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+        [*python, "-m", "ct", "reconstruct", str(long_stack), "-o", "rec.h5", *FBP],
         capture_output=True,
         text=True,
         check=False,
