@@ -37,6 +37,11 @@ class Blocks:
         """Rows and columns of places where a patch fits."""
         return self.shape[0] - self.side + 1, self.shape[1] - self.side + 1
 
+    @property
+    def reference_rows(self) -> list[int]:
+        """Rows of places that have references: each `stride`-th, and the last."""
+        return sorted({*range(0, self.places[0], self.stride), self.places[0] - 1})
+
 
 def blocks_of(
     shape: tuple[int, int], *, side: int = 8, stride: int = 3, reach: int = 16, group: int = 16
@@ -68,7 +73,7 @@ def blocks_of(
 
 
 def match_blocks(
-    image: Float[Tensor, "rows columns"], blocks: Blocks
+    image: Float[Tensor, "rows columns"], blocks: Blocks, *, at_once: int | None = None
 ) -> Int64[Tensor, "references group"]:
     """Find the patches that are nearest to each reference patch, by mean squared difference.
 
@@ -78,6 +83,7 @@ def match_blocks(
     Args:
         image: any image of the blocks' shape.
         blocks: how it is cut.
+        at_once: of how many horizontal offsets differences are taken at once; None for all.
 
     Returns:
         The patches' numbers, each reference first.
@@ -97,16 +103,20 @@ def match_blocks(
     padded = torch.nn.functional.pad(image, (right, right))
     # places where the patch beside a reference would leave the image
     out_right = ((columns + steps[:, None]) < 0) | (columns + steps[:, None] >= blocks.places[1])
+    at_once = len(steps) if at_once is None else at_once
     down_most = min(blocks.places[0] - 1, blocks.reach)
     for down in range(-down_most, down_most + 1):
         top, bottom = max(0, -down), min(blocks.shape[0], blocks.shape[0] - down)
         moved = padded[top + down : bottom + down].unfold(1, blocks.shape[1], 1)
-        squares = (image[top:bottom, None] - moved).square_()  # [rows, steps, columns]
         low, high = _inside(blocks, down)
-        tall = _window_sums(squares, 0, rows[low:high] - top, blocks.side)
-        patches = _window_sums(tall, 2, columns, blocks.side)
         distance = image.new_full((len(steps), len(rows), len(columns)), _NOWHERE)
-        distance[:, low:high] = patches.movedim(1, 0)
+        starts = rows[low:high] - top
+        for first_step in range(0, len(steps), at_once):
+            part = slice(first_step, first_step + at_once)
+            squares = (image[top:bottom, None] - moved[:, part]).square_()  # [rows, steps, columns]
+            tall = _window_sums(squares, 0, starts, blocks.side)
+            patches = _window_sums(tall, 2, columns, blocks.side)
+            distance[part, low:high] = patches.movedim(1, 0)
         distance.masked_fill_(out_right[:, None], _NOWHERE)
         if down == 0:
             distance[right] = _NOWHERE  # the reference itself stands there already
@@ -128,10 +138,7 @@ def _references(n_places: int, stride: int, device: torch.device) -> Int64[Tenso
 def _inside(blocks: Blocks, down: int) -> tuple[int, int]:
     """Return which rows of references have patches at that offset: from, and to before."""
     n_places = blocks.places[0]
-    positions = [*range(0, n_places, blocks.stride)]
-    if (n_places - 1) % blocks.stride:
-        positions.append(n_places - 1)
-    inside = [k for k, at in enumerate(positions) if 0 <= at + down < n_places]
+    inside = [k for k, at in enumerate(blocks.reference_rows) if 0 <= at + down < n_places]
     return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -13,48 +12,15 @@ from torch import Tensor
 
 from ct.nonlocal_prior.blocks import Blocks
 from ct.nonlocal_prior.noise_levels import NoiseLevels
+from ct.nonlocal_prior.patch_bases import PatchTransform, coefficients_of
+from ct.nonlocal_prior.portions import Portions, portions_under
+from ct.posterior.chunked import in_chunks
 
-_AT_ONCE = 4096  # groups in work: 256 kB a row of 16 patches of 64 values, 4 MB a thousand groups
-_KAISER = 2.0  # of the window that fades a patch out toward its edges
 _LEAST_GAIN = 0.1  # a group that is all but zero has no gain, and shall not count endlessly
 _BITS = 40  # sums in fixed point keep so many bits of the largest term
 
 Gain: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From coefficients [group, references, patch], a pilot's and the noise's variances to gains."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatchTransform:
-    """Orthonormal bases: cosines over a patch, Haar wavelets over a group.
-
-    Attributes:
-        patch: one basis patch a row, the constant first.
-        group: one basis vector a row, the constant first.
-        window: what a patch's pixels count when patches are put together.
-    """
-
-    patch: Float[Tensor, "coefficients side side"]
-    group: Float[Tensor, "group group"]
-    window: Float[Tensor, "side side"]
-
-
-def patch_transform(blocks: Blocks, like: Tensor) -> PatchTransform:
-    """Return the bases for patches and groups of that size.
-
-    Args:
-        blocks: the sizes.
-        like: a tensor of the device and dtype to compute in.
-    """
-    cosines = _cosines(blocks.side)
-    patch = torch.einsum("ai,bj->abij", cosines, cosines).flatten(0, 1)
-    window = torch.kaiser_window(
-        blocks.side, periodic=False, beta=_KAISER, dtype=torch.float64, device="cpu"
-    )
-    return PatchTransform(
-        patch=patch.to(like),
-        group=_haar(blocks.group).to(like),
-        window=torch.outer(window, window).to(like),
-    )
 
 
 def hard_threshold(deviations: float) -> Gain:
@@ -91,6 +57,7 @@ def collaborative_filter(
     blocks: Blocks,
     transform: PatchTransform,
     pilot: Float[Tensor, "rows columns"] | None = None,
+    portions: Portions | None = None,
 ) -> Float[Tensor, "rows columns"]:
     """Clean groups of patches together, and put the image together from all their patches.
 
@@ -106,6 +73,7 @@ def collaborative_filter(
         blocks: how the image is cut.
         transform: bases of patches and groups.
         pilot: an image that is already cleaner, for `wiener`; None for the image itself.
+        portions: what is in work at once; None for all. The result is the same, to rounding.
 
     Returns:
         The cleaned image.
@@ -117,6 +85,7 @@ def collaborative_filter(
     Example:
         >>> from ct.nonlocal_prior.blocks import blocks_of, match_blocks
         >>> from ct.nonlocal_prior.noise_levels import white_noise
+        >>> from ct.nonlocal_prior.patch_bases import patch_transform
         >>> blocks = blocks_of((16, 16))
         >>> image = torch.rand(16, 16, generator=torch.Generator().manual_seed(0))
         >>> levels = white_noise(0.0, places=blocks.places, side=8, like=image)
@@ -127,33 +96,85 @@ def collaborative_filter(
         >>> torch.allclose(same, image, atol=1e-5)
         True
     """
-    noisy = coefficients_of(image, transform)
-    clean = noisy if pilot is None else coefficients_of(pilot, transform)
-    sums = torch.zeros_like(noisy)
-    weights = torch.zeros_like(noisy[:, 0])
+    at_once = portions or portions_under(None, blocks, image)
+    rows, columns = blocks.reference_rows, blocks.places[1]
+    in_row = len(matches) // len(rows)
+    filtered = partial(
+        _filtered, gain=gain, levels=levels, transform=transform, at_once=at_once.groups
+    )
+    total = image.new_zeros(2, *image.shape)
+
+    def add_rows(chunk: range) -> None:
+        top = max(0, rows[chunk.start] - blocks.reach)
+        bottom = min(blocks.places[0], rows[chunk.stop - 1] + blocks.reach + 1) + blocks.side - 1
+        images = [image[top:bottom]] if pilot is None else [image[top:bottom], pilot[top:bottom]]
+        sums, weights = filtered(
+            [coefficients_of(one, transform) for one in images],
+            matches[chunk.start * in_row : chunk.stop * in_row],
+            first=top * columns,
+        )
+        total[:, top:bottom] += _add_up(sums, weights, transform, (bottom - top, image.shape[1]))
+
+    in_chunks(add_rows, n=len(rows), at_once=at_once.group_rows, what="rows of groups")
+    return total[0] / total[1]
+
+
+def _filtered(
+    spectra: list[Tensor],
+    matches: Int64[Tensor, "references group"],
+    *,
+    first: int,
+    gain: Gain,
+    levels: NoiseLevels,
+    transform: PatchTransform,
+    at_once: int,
+) -> tuple[Float[Tensor, "patches coefficients"], Float[Tensor, " patches"]]:
+    """Return coefficients of cleaned patches times the weights of their groups, and these, added.
+
+    Args:
+        spectra: coefficients of the image's patches, and of the pilot's, if there is one.
+        matches: the groups.
+        first: number of the patch that is the spectra's first.
+        gain: what a group's coefficients are multiplied by.
+        levels: the noise of patches.
+        transform: bases of patches and groups.
+        at_once: how many groups are in work.
+    """
+    noisy = spectra[0]
     exact = noisy.is_cuda
     unit = _unit(noisy) if exact else 1.0
-    if exact:
-        sums, weights = sums.long(), weights.long()
-    # a group's coefficients mix those of its patches, whose noise is taken as independent
-    mixing = transform.group.square()
-    usual = levels.variances.mean().clamp(min=torch.finfo(noisy.dtype).tiny)
-    for begin in range(0, len(matches), _AT_ONCE):
-        part = matches[begin : begin + _AT_ONCE].T
-        groups = _along_group(transform.group, noisy[part])
-        pilots = groups if pilot is None else _along_group(transform.group, clean[part])
-        variances = _along_group(mixing, levels.of(part))
-        gains = gain(groups, pilots, variances)
-        weight = _weight(gains, variances / usual)
-        patches = _along_group(transform.group.T, gains * groups) * weight[:, None]
-        each = weight.expand(part.shape)
+    sums = torch.zeros_like(noisy, dtype=torch.long if exact else noisy.dtype)
+    weights = torch.zeros_like(sums[:, 0])
+    usual = levels.usual
+    for begin in range(0, len(matches), at_once):
+        some = matches[begin : begin + at_once]
+        place = (some - first).T.contiguous()
+        patches, weight = _filtered_groups(
+            [one[place] for one in spectra], levels.of(some.T), usual, gain, transform
+        )
+        each = weight.expand(place.shape)
         if exact:
-            patches, each = (patches / unit).round().long(), (each * 2.0**_BITS).round().long()
-        sums.index_add_(0, part.flatten(), patches.flatten(0, 1))
-        weights.index_add_(0, part.flatten(), each.flatten())
+            patches, each = (patches / unit).round_().long(), (each * 2.0**_BITS).round_().long()
+        sums.index_add_(0, place.flatten(), patches.flatten(0, 1))
+        weights.index_add_(0, place.flatten(), each.flatten())
     if exact:
-        sums, weights = sums.to(noisy.dtype) * unit, weights.to(noisy.dtype) / 2.0**_BITS
-    return _put_together(sums, weights, blocks, transform)
+        return sums.to(noisy).mul_(unit), weights.to(noisy).div_(2.0**_BITS)
+    return sums, weights
+
+
+def _filtered_groups(
+    spectra: list[Tensor],
+    variances: Float[Tensor, "group references coefficients"],
+    usual: Float[Tensor, ""],
+    gain: Gain,
+    transform: PatchTransform,
+) -> tuple[Float[Tensor, "group references coefficients"], Float[Tensor, " references"]]:
+    groups, pilots = (_along_group(transform.group, spectra[k]) for k in (0, -1))
+    # a group's coefficients mix those of its patches, whose noise is taken as independent
+    variances = _along_group(transform.group.square(), variances)
+    gains = gain(groups, pilots, variances)
+    weight = _weight(gains, variances / usual)
+    return _along_group(transform.group.T, gains * groups) * weight[:, None], weight
 
 
 def _weight(
@@ -173,28 +194,19 @@ def _along_group(
     return (basis @ values.flatten(1)).view(values.shape)
 
 
-def coefficients_of(
-    image: Float[Tensor, "rows columns"], transform: PatchTransform
-) -> Float[Tensor, "patches coefficients"]:
-    """Return the coefficients of every patch, in the order of their numbers."""
-    side = transform.patch.shape[-1]
-    patches = image.unfold(0, side, 1).unfold(1, side, 1).reshape(-1, side**2)
-    return patches @ transform.patch.flatten(1).T
-
-
-def _put_together(
+def _add_up(
     sums: Float[Tensor, "patches coefficients"],
     weights: Float[Tensor, " patches"],
-    blocks: Blocks,
     transform: PatchTransform,
-) -> Float[Tensor, "rows columns"]:
-    window = transform.window.flatten()
-    above = (sums @ transform.patch.flatten(1)) * window
-    below = weights[:, None] * window
-    pixels = [
-        torch.nn.functional.fold(one.T[None], blocks.shape, blocks.side) for one in (above, below)
-    ]
-    return (pixels[0] / pixels[1])[0, 0]
+    shape: tuple[int, int],
+) -> Float[Tensor, "two rows columns"]:
+    """Return pixels of all patches times their windows and weights, and these weights, added."""
+    side = transform.window.shape[0]
+    window = transform.window.flatten()[:, None]
+    faded = window * transform.patch.flatten(1).T
+    above = torch.nn.functional.fold((faded @ sums.T)[None], shape, side)
+    below = torch.nn.functional.fold((window * weights)[None], shape, side)
+    return torch.cat([above, below])[:, 0]
 
 
 def _unit(values: Tensor) -> Tensor:
@@ -203,21 +215,3 @@ def _unit(values: Tensor) -> Tensor:
     A group's largest coefficient is at most √group times that of its patches.
     """
     return torch.exp2(values.abs().amax().clamp(min=1e-30).log2().ceil() - (_BITS - 4))
-
-
-def _cosines(n: int) -> Float[Tensor, "n n"]:
-    k = torch.arange(n, dtype=torch.float64)[:, None]
-    at = 2 * torch.arange(n, dtype=torch.float64) + 1
-    basis = math.sqrt(2 / n) * torch.cos(math.pi / (2 * n) * k * at)
-    basis[0] /= math.sqrt(2)
-    return basis
-
-
-def _haar(n: int) -> Float[Tensor, "n n"]:
-    basis = torch.ones(1, 1, dtype=torch.float64)
-    while len(basis) < n:
-        detail = torch.eye(len(basis), dtype=torch.float64)
-        sums = torch.kron(basis, basis.new_tensor([[1.0, 1.0]]))
-        differences = torch.kron(detail, basis.new_tensor([[1.0, -1.0]]))
-        basis = torch.cat([sums, differences]) / math.sqrt(2)
-    return basis

@@ -9,6 +9,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
+from ct.nonlocal_prior.blocks import Blocks
+from ct.nonlocal_prior.patch_bases import PatchTransform, coefficients_of
+from ct.posterior.chunked import in_chunks
+
 _WIDTH = 1.0  # standard deviation of the window over cells, in cells
 _SHARED = 0.3
 """Share of the whole image's level in every place's: where rays are least noisy, what the model of
@@ -33,6 +37,11 @@ class NoiseLevels:
         """Return the variances in patches."""
         return self.variances[self.cell[patches]]
 
+    @property
+    def usual(self) -> Float[Tensor, ""]:
+        """Return the mean variance, above zero."""
+        return self.variances.mean().clamp(min=torch.finfo(self.variances.dtype).tiny)
+
     def scaled(self, factor: float) -> NoiseLevels:
         """Return variances of noise that is that many times larger."""
         return NoiseLevels(variances=self.variances * factor**2, cell=self.cell)
@@ -54,7 +63,11 @@ def white_noise(std: float, *, places: tuple[int, int], side: int, like: Tensor)
 
 
 def measured_noise(
-    coefficients: Float[Tensor, "drawn patches coefficients"], places: tuple[int, int], side: int
+    noise: Float[Tensor, "drawn rows columns"],
+    blocks: Blocks,
+    transform: PatchTransform,
+    *,
+    at_once: int | None = None,
 ) -> NoiseLevels:
     """Return the levels that drawn noise has: squares, averaged over neighbouring patches.
 
@@ -62,18 +75,33 @@ def measured_noise(
     are enough for some five hundred squares a coefficient.
 
     Args:
-        coefficients: of drawn noise, as it is in the image that is to be cleaned of noise.
-        places: rows and columns of places where a patch fits.
-        side: pixels along a patch's side.
+        noise: drawn images of it, as it is in the image that is to be cleaned of noise.
+        blocks: how images are cut.
+        transform: the patches' basis.
+        at_once: of how many rows of cells coefficients are taken at once; None for all.
     """
-    power = coefficients.square().mean(0).T.reshape(-1, 1, *places)
-    cells = avg_pool2d(power, side, ceil_mode=True, count_include_pad=False)
+    side, places = blocks.side, blocks.places
+
+    def powers(cell_rows: range) -> Float[Tensor, "coefficients one rows columns"]:
+        top, bottom = cell_rows.start * side, min(cell_rows.stop * side, places[0])
+        strip = noise[:, top : bottom + side - 1]
+        power = coefficients_of(strip[0], transform).square_()
+        for one in strip[1:]:
+            power += coefficients_of(one, transform).square_()
+        by_place = power.T.reshape(-1, 1, bottom - top, places[1])
+        return avg_pool2d(by_place, side, ceil_mode=True, count_include_pad=False)
+
+    n_rows = -(-places[0] // side)
+    chunks = in_chunks(powers, n=n_rows, at_once=at_once or n_rows, what="rows of cells")
+    cells = torch.cat(chunks.results, dim=2) / len(noise)
     # the last cells of a row or column hold fewer patches, which count for no more than they are
-    counts = avg_pool2d(torch.ones_like(power[:1]), side, ceil_mode=True, divisor_override=side**2)
+    counts = avg_pool2d(
+        cells.new_ones(1, 1, *places), side, ceil_mode=True, divisor_override=side**2
+    )
     local = _blurred(cells * counts) / _blurred(counts)
-    everywhere = power.mean((-2, -1), keepdim=True)
+    everywhere = (cells * counts).sum((-2, -1), keepdim=True) / counts.sum()
     variances = (1 - _SHARED) * local + _SHARED * everywhere
-    rows, columns = (torch.arange(n, device=power.device) // side for n in places)
+    rows, columns = (torch.arange(n, device=noise.device) // side for n in places)
     return NoiseLevels(
         variances=variances.flatten(1).T.contiguous(),
         cell=(rows[:, None] * cells.shape[-1] + columns).flatten(),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ct.nonlocal_prior.blocks import blocks_of, match_blocks
-from ct.nonlocal_prior.collaborative_filter import (
-    coefficients_of,
-    collaborative_filter,
-    hard_threshold,
-    patch_transform,
-    wiener,
-)
+from ct.nonlocal_prior.collaborative_filter import collaborative_filter, hard_threshold, wiener
 from ct.nonlocal_prior.noise_levels import NoiseLevels, measured_noise
+from ct.nonlocal_prior.patch_bases import patch_transform
+from ct.nonlocal_prior.portions import portions_under
 
 _THRESHOLD = 2.7  # standard deviations, as published
 
@@ -30,12 +28,24 @@ class PatchPrior:
         group: int,
         reach: int,
         stride: int,
+        budget: int | None = None,
     ) -> None:
+        """Cut images.
+
+        Args:
+            like: images of the shape, device and dtype.
+            patch: pixels along a patch's side.
+            group: the most patches of a group.
+            reach: how far apart patches of a group may lie.
+            stride: pixels between patches for which groups are formed.
+            budget: bytes that the work in patches may take; None for any number.
+        """
         rows, columns = like.shape[-2:]
         self._blocks = blocks_of(
             (rows, columns), side=patch, stride=stride, reach=reach, group=group
         )
         self._transform = patch_transform(self._blocks, like)
+        self._portions = portions_under(budget, self._blocks, like)
         self._matches: list[Int64[Tensor, "references group"]] = []
 
     def clean(
@@ -57,15 +67,18 @@ class PatchPrior:
             match: whether to form the groups anew; the first call must.
         """
         if match:
-            self._matches = [match_blocks(one, self._blocks) for one in images]
+            self._matches = [
+                match_blocks(one, self._blocks, at_once=self._portions.offsets) for one in images
+            ]
         return torch.stack([
             self._clean(images[k], self._levels(noise[:, k]).scaled(strength), self._matches[k])
             for k in range(len(images))
         ])
 
     def _levels(self, noise: Float[Tensor, "drawn rows columns"]) -> NoiseLevels:
-        coefficients = torch.stack([coefficients_of(one, self._transform) for one in noise])
-        return measured_noise(coefficients, self._blocks.places, self._blocks.side)
+        return measured_noise(
+            noise, self._blocks, self._transform, at_once=self._portions.cell_rows
+        )
 
     def _clean(
         self,
@@ -73,10 +86,13 @@ class PatchPrior:
         levels: NoiseLevels,
         groups: Int64[Tensor, "references group"],
     ) -> Float[Tensor, "rows columns"]:
-        blocks, transform = self._blocks, self._transform
-        pilot = collaborative_filter(
-            image, groups, hard_threshold(_THRESHOLD), levels, blocks=blocks, transform=transform
+        clean = partial(
+            collaborative_filter,
+            matches=groups,
+            levels=levels,
+            blocks=self._blocks,
+            transform=self._transform,
+            portions=self._portions,
         )
-        return collaborative_filter(
-            image, groups, wiener, levels, blocks=blocks, transform=transform, pilot=pilot
-        )
+        pilot = clean(image, gain=hard_threshold(_THRESHOLD))
+        return clean(image, gain=wiener, pilot=pilot)

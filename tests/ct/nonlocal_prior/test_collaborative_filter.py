@@ -5,13 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ct.nonlocal_prior.blocks import blocks_of, match_blocks
-from ct.nonlocal_prior.collaborative_filter import (
-    collaborative_filter,
-    hard_threshold,
-    patch_transform,
-    wiener,
-)
+from ct.nonlocal_prior.collaborative_filter import collaborative_filter, hard_threshold, wiener
 from ct.nonlocal_prior.noise_levels import NoiseLevels, white_noise
+from ct.nonlocal_prior.patch_bases import patch_transform
 from tests.reference import block_matching as naive
 
 

@@ -4,16 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ct.nonlocal_prior.blocks import blocks_of
-from ct.nonlocal_prior.collaborative_filter import coefficients_of, patch_transform
 from ct.nonlocal_prior.noise_levels import measured_noise, white_noise
+from ct.nonlocal_prior.patch_bases import patch_transform
 from tests.reference import block_matching as naive
 
 
-def _levels(drawn, side):
+def _levels(drawn, side, at_once=None):
     blocks = blocks_of(tuple(drawn.shape[1:]), side=side)
-    transform = patch_transform(blocks, drawn)
-    coefficients = torch.stack([coefficients_of(one, transform) for one in drawn])
-    return measured_noise(coefficients, blocks.places, blocks.side), blocks
+    return measured_noise(drawn, blocks, patch_transform(blocks, drawn), at_once=at_once), blocks
 
 
 def _drawn(*shape, seed):
@@ -25,11 +23,12 @@ def _drawn(*shape, seed):
     rows=st.integers(3, 20),
     columns=st.integers(3, 20),
     side=st.integers(1, 4),
+    at_once=st.sampled_from([None, 1, 2]),
     seed=st.integers(0, 99),
 )
-def test_levels_are_averages_over_cells_of_patches(rows, columns, side, seed):
+def test_levels_are_averages_over_cells_of_patches(rows, columns, side, at_once, seed):
     drawn = _drawn(2, rows, columns, seed=seed) * torch.linspace(0.1, 3.0, columns)
-    levels, blocks = _levels(drawn, side)
+    levels, blocks = _levels(drawn, side, at_once)
     expected = naive.local_variances(drawn.numpy(), blocks.side, 0.3)
     numbers = torch.arange(blocks.places[0] * blocks.places[1])[None]
     for n, found in enumerate(levels.of(numbers)[0].numpy()):

@@ -53,9 +53,9 @@ def test_the_priors_weight_grows_and_groups_are_formed_anew(monkeypatch):
         weights.append(weight)
         return step(self, guess, weight, iterations)
 
-    def counted(image, blocks):
+    def counted(*arguments, **portions):
         matchings.append(1)
-        return match(image, blocks)
+        return match(*arguments, **portions)
 
     monkeypatch.setattr(DataStep, "__call__", recorded)
     monkeypatch.setattr(patch_prior, "match_blocks", counted)

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+import ct
+from ct.nonlocal_prior.blocks import blocks_of, match_blocks
+from ct.nonlocal_prior.patch_prior import PatchPrior
+from ct.nonlocal_prior.portions import portions_under
+from ct.posterior.chunked import peak_bytes
+from ct.problem import Problem
+
+SETTINGS = {"patch": 6, "group": 8, "reach": 5, "stride": 4}
+
+
+def _random(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _images(side):
+    return _random(1, side, side, seed=0).cumsum(1), 0.5 * _random(2, 1, side, side, seed=1)
+
+
+@pytest.mark.parametrize("budget", [0, 2**20])
+def test_the_result_does_not_depend_on_the_memory(budget, device):
+    images, noise = (one.to(device) for one in _images(40))
+    found = [
+        PatchPrior(images, budget=one, **SETTINGS).clean(images, noise, strength=1.3, match=True)
+        for one in (None, budget)
+    ]
+    tolerance = 1e-9 if device == "cpu" else 1e-7
+    assert torch.allclose(found[0], found[1], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("budget", [2**20, 2**21])
+def test_each_part_of_the_work_keeps_to_the_budget_and_makes_use_of_it(budget):
+    images, noise = _images(48)
+    prior = PatchPrior(images, budget=budget, **SETTINGS)
+    blocks = blocks_of((48, 48), side=6, stride=4, reach=5, group=8)
+    portions = portions_under(budget, blocks, images)
+    matching = peak_bytes(lambda: match_blocks(images[0], blocks, at_once=portions.offsets))
+    cleaning = peak_bytes(lambda: prior.clean(images, noise, strength=1.0, match=True))
+    measuring = peak_bytes(lambda: prior._levels(noise[:, 0]))
+    assert 0.4 * budget < cleaning <= budget
+    assert matching <= budget
+    assert measuring <= budget
+
+
+def test_where_memory_is_plentiful_all_is_done_at_once():
+    blocks = blocks_of((72, 60))
+    like = torch.zeros(1)
+    everything = portions_under(None, blocks, like)
+    assert everything.group_rows == len(blocks.reference_rows) == 23
+    plenty = portions_under(2**32, blocks, like)
+    assert plenty.groups == everything.groups
+    assert plenty.group_rows == everything.group_rows
+    assert plenty.offsets >= everything.offsets == 33
+    assert plenty.cell_rows >= 9
+
+
+@pytest.mark.parametrize(("n_slices", "times"), [(2, 1), (1, 3)])
+def test_slices_that_fit_by_the_methods_own_count_keep_to_the_budget(monkeypatch, n_slices, times):
+    # later iterations take no more memory
+    monkeypatch.setattr("ct.nonlocal_prior.bm3d._TV_ITERATIONS", 2)
+    monkeypatch.setattr("ct.nonlocal_prior.bm3d._SOLVER_STEPS", 2)
+    grid = ct.ImageGrid((64, 64))
+    scan = ct.ParallelBeam([k * math.pi / 16 for k in range(16)], n_detectors=91)
+    projector = ct.projector(grid, scan)
+    method = ct.bm3d(steps=2, reach=4, stride=8)
+    budget = times * n_slices * method.working_copies * (64 * 64 + 16 * 91) * 4
+    problems = [
+        Problem(
+            sinogram=projector(_random(64, 64, seed=seed).float()),
+            noise_std=torch.full((16, 91), 2.0),
+            projector=projector,
+            grid=grid,
+            scan=scan,
+            memory_budget=budget,
+        )
+        for seed in range(n_slices)
+    ]
+    assert 0.3 * budget < peak_bytes(lambda: method.solve_slices(problems)) <= budget
