@@ -12,7 +12,6 @@ from bayesnn.seeds import seeded_generator
 
 # places of the random streams
 _WEIGHTS, _DETAIL = 0, 1
-_DETAIL_DECAY = 0.05  # cycles a pixel; regions of many pixels are known better than single ones
 _LEAST_POWER = 1e-12  # of the ring that has most
 _RINGS = 40  # of frequencies, up to the highest of a row
 
@@ -58,47 +57,84 @@ def known_gain(
     return Gain(response=gain[ring])
 
 
-def error_samples(
-    mean: Float[Tensor, "rows columns"],
+@dataclass(frozen=True, kw_only=True)
+class ErrorParts:
+    """A pixel's variance in two parts, what is known of its neighbours' errors and what is not.
+
+    Attributes:
+        shared: deviations d_k whose squares' sum is the variance that a jackknife explains.
+        detail: standard deviation of the rest.
+    """
+
+    shared: Float64[Tensor, "folds rows columns"]
+    detail: Float64[Tensor, "rows columns"]
+
+    @property
+    def explained(self) -> float:
+        """How much of all pixels' variance a jackknife explains, in [0, 1]."""
+        shared = self.shared.square().sum()
+        whole = shared + self.detail.square().sum()
+        return float(shared / whole.clamp(min=torch.finfo(torch.float64).tiny))
+
+
+def error_parts(
     std: Float[Tensor, "rows columns"],
     folds: Float[Tensor, "folds rows columns"],
     gain: Gain,
+) -> ErrorParts:
+    """Return what a jackknife explains of the variance of every pixel, and the rest.
+
+    Deviations are G d_k with d_k = √((K − 1)/K) (fold_k − their mean) and G the gain: a jackknife's
+    covariance, which holds what neighbouring errors have in common. Where it is more than the
+    variance, it is scaled down.
+
+    Args:
+        std: of every pixel.
+        folds: K images that each lack a fold of the views.
+        gain: how much of their spread is error.
+    """
+    spectrum = torch.fft.rfft2(_deviations(folds)) * gain.response
+    deviations = torch.fft.irfft2(spectrum, s=tuple(std.shape))
+    own = deviations.square().sum(0)
+    variance = std.double().square()
+    kept = (variance / own.clamp(min=torch.finfo(torch.float64).tiny)).clamp(max=1).sqrt()
+    rest = (variance - kept.square() * own).clamp(min=0).sqrt()
+    return ErrorParts(shared=kept * deviations, detail=rest)
+
+
+def error_samples(
+    mean: Float[Tensor, "rows columns"],
+    std: Float[Tensor, "rows columns"],
+    parts: ErrorParts,
     *,
+    detail_decay: float,
     n: int,
     seed: int,
 ) -> Float[Tensor, "samples rows columns"]:
     """Return samples that have exactly this mean and standard deviation in every pixel.
 
-    Deviations are Σ_k a_k G d_k with d_k = √((K − 1)/K) (fold_k − their mean), a_k standard normal
-    and G the gain: a jackknife's covariance, which holds what neighbouring errors have in common.
-    Where it falls short of the variance, independent detail with the power spectrum
-    k² exp(−k/0.05 a pixel) is added; where it is more, it is scaled down.
+    Deviations are Σ_k a_k d_k, a_k standard normal and d_k the shared ones, and independent detail
+    with the power spectrum k² exp(−k/decay): regions of many pixels are known better than single
+    ones.
 
     Args:
         mean: the image.
         std: of every pixel.
-        folds: K images that each lack a fold of the views.
-        gain: how much of their spread is error.
+        parts: of its square.
+        detail_decay: of the detail's spectrum, cycles a pixel.
         n: how many samples, at least 2.
         seed: of the weights and the detail.
 
     Returns:
         The samples, in the mean's dtype.
     """
-    tiny = torch.finfo(torch.float64).tiny
-    spectrum = torch.fft.rfft2(_deviations(folds)) * gain.response
-    deviations = torch.fft.irfft2(spectrum, s=tuple(mean.shape))
-    own = deviations.square().sum(0)
-    variance = std.double().square()
-    kept = (variance / own.clamp(min=tiny)).clamp(max=1).sqrt()
-    rest = (variance - kept.square() * own).clamp(min=0).sqrt()
     weights = torch.randn(
-        n, len(folds), dtype=torch.float64, generator=seeded_generator(seed, _WEIGHTS)
+        n, len(parts.shared), dtype=torch.float64, generator=seeded_generator(seed, _WEIGHTS)
     )
-    raw = kept * torch.tensordot(weights.to(deviations.device), deviations, dims=1)
-    raw += rest * _detail(mean, n=n, seed=seed)
+    raw = torch.tensordot(weights.to(parts.shared.device), parts.shared, dims=1)
+    raw += parts.detail * _detail(mean, decay=detail_decay, n=n, seed=seed)
     raw -= raw.mean(0)
-    raw *= std.double() / raw.std(0).clamp(min=tiny)
+    raw *= std.double() / raw.std(0).clamp(min=torch.finfo(torch.float64).tiny)
     samples: Tensor = (mean.double() + raw).to(mean.dtype)
     return samples
 
@@ -111,11 +147,11 @@ def _deviations(folds: Float[Tensor, "folds rows columns"]) -> Float64[Tensor, "
 
 
 def _detail(
-    like: Float[Tensor, "rows columns"], *, n: int, seed: int
+    like: Float[Tensor, "rows columns"], *, decay: float, n: int, seed: int
 ) -> Float64[Tensor, "samples rows columns"]:
     """Return stationary noise of variance 1 with the spectrum of missing detail."""
     k = _frequencies(like)
-    response = k * torch.exp(-k / (2 * _DETAIL_DECAY))
+    response = k * torch.exp(-k / (2 * decay))
     power = torch.fft.irfft2(response.square() + 0j, s=tuple(like.shape))[0, 0]
     white = torch.randn(
         n, *like.shape, dtype=torch.float64, generator=seeded_generator(seed, _DETAIL)

@@ -17,12 +17,13 @@ from ct.checkpoint import remembered
 from ct.half_width import LEVELS
 from ct.nonlocal_prior.bm3d import bm3d
 from ct.posterior.chunked import in_chunks, memory_budget
+from ct.posterior.detail_decay import detail_decay
 from ct.posterior.error_map import body_share, error_features, fit_error_variance
-from ct.posterior.error_samples import error_samples, known_gain
+from ct.posterior.error_samples import error_parts, error_samples, known_gain
 from ct.posterior.excluded import excluded_names
 from ct.posterior.held_out_coverage import held_out_coverage
 from ct.posterior.known_scan import known_scan, neighbours
-from ct.posterior.missing_detail import HeldOutRays, missing_detail
+from ct.posterior.missing_detail import BeyondKnown, HeldOutRays, missing_detail
 from ct.posterior.ray_bands import ray_bands
 from ct.posterior.view_folds import blind_spot, view_folds, without_fold
 from ct.problem import Estimate, FrugalMethod, Problem, Progress, Setting, StackMethod
@@ -36,6 +37,7 @@ _COPIES = 12  # of a slice that a method holds, unless it says
 _STILL_MISSING = (0.7, 0.35)
 """Inside and outside the body, of the detail that images without a fold of the views lack along
 those views: an image of all views has some of it, and in other directions less is missing."""
+_ALL_MISSING = 0.5  # excess of the squared errors over the known scan's, from which all of it is
 
 
 @runtime_checkable
@@ -66,7 +68,8 @@ def jackknife(
        follows from the rays' energies, filtered so that they are those of single pixels
        (`ct.posterior.missing_detail`), of which a part is taken to be missing in m too.
 
-    A pixel's variance is v₀ + c₁ b + c₂ (1 − b), with b the body's share of its neighbourhood, and
+    A pixel's variance is (1 + a) v₀ + c₁ b + c₂ (1 − b), with b the body's share of its
+    neighbourhood and 1 + a how much more held-out rays err than the simulated scan's do, and
     the half widths of intervals are quantiles of the simulated scan's errors, with detail of that
     variance added, whose tails are Student's with 6 degrees of freedom.
 
@@ -154,21 +157,27 @@ class Jackknife:
         body = body_share(measured.mean)
         unit = predicted.mean().clamp(min=torch.finfo(torch.float64).tiny)
         parts = unit * torch.stack([body, 1 - body])
-        bands = ray_bands(problem.scan, problem.sinogram.device)
-        amounts = missing_detail(rays, parts, problem.projector, bands, problem.grid.pixel_size)
-        amounts = amounts * amounts.new_tensor(_STILL_MISSING)
+        pixel_size = problem.grid.pixel_size
+        bands = ray_bands(problem.scan, pixel_size, problem.sinogram.device)
+        beyond = missing_detail(rays, parts, problem.projector, bands, pixel_size)
+        amounts = _still_missing(beyond)
         detail = torch.tensordot(amounts, parts, dims=1)
-        std = (predicted + detail).sqrt().to(problem.sinogram.dtype)
-        half_widths = _half_widths(error, variance.at(features), detail, _seed(seed, _DETAIL))
+        std = (beyond.scale * predicted + detail).sqrt().to(problem.sinogram.dtype)
+        half_widths = _half_widths(
+            math.sqrt(beyond.scale) * error,
+            beyond.scale * variance.at(features),
+            detail,
+            _seed(seed, _DETAIL),
+        )
         coverage = held_out_coverage(rays, body, problem.projector, folds, LEVELS)
         samples = None
         if problem.keep_samples:
-            gain = known_gain(error, again.images)
+            parts_of_error = error_parts(std, measured.images, known_gain(error, again.images))
             samples = error_samples(
                 measured.mean,
                 std,
-                measured.images,
-                gain,
+                parts_of_error,
+                detail_decay=detail_decay(rays, parts_of_error.explained, bands, pixel_size),
                 n=self.n_samples,
                 seed=_seed(seed, _SAMPLES),
             )
@@ -176,6 +185,7 @@ class Jackknife:
             progress(_STEPS, _STEPS)
         diagnostics = {
             **measured.diagnostics,
+            "error_scale": math.sqrt(beyond.scale),
             "missing_detail_std_body": math.sqrt(float(amounts[0] * unit)),
             "missing_detail_std_outside": math.sqrt(float(amounts[1] * unit)),
         }
@@ -287,6 +297,17 @@ class _Work:
         if report is None:
             return None
         return lambda done, total: report(start + (end - start) * done // max(total, 1), _STEPS)
+
+
+def _still_missing(beyond: BeyondKnown) -> Float64[Tensor, " parts"]:
+    """Return the detail that an image of all views lacks.
+
+    Where little noise hides detail, the known scan's errors fall short too, and so does what an
+    image of all views has that others lack.
+    """
+    least = beyond.detail.new_tensor(_STILL_MISSING)
+    share = min(1.0, (beyond.scale - 1) / _ALL_MISSING)
+    return (least + share * (1 - least)) * beyond.detail
 
 
 def _half_widths(

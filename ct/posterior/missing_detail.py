@@ -37,18 +37,31 @@ class HeldOutRays:
     predictable: Float[Tensor, "two views detectors"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class BeyondKnown:
+    """What held-out rays tell of errors beyond those of the scan whose truth is known.
+
+    Attributes:
+        scale: how many times the known scan's squared errors are, at least 1.
+        detail: variance of missing detail, in units of each part.
+    """
+
+    scale: float
+    detail: Float64[Tensor, " parts"]
+
+
 def missing_detail(
     rays: HeldOutRays,
     parts: Float64[Tensor, "parts rows columns"],
     operator: Projector,
     bands: RayBands,
     pixel_size: float,
-) -> Float64[Tensor, " parts"]:
-    """Return how much variance beyond the predictable there is, in units of each part.
+) -> BeyondKnown:
+    """Return how much variance beyond the predictable there is.
 
     In a band b of frequencies the energy q of a held-out ray is, on average,
 
-        q̃ + Σ_j Σ_κ c_jκ g_bκ (spacing/π) A p_j + the noise's,
+        (1 + a) q̃ + Σ_j Σ_κ c_jκ g_bκ (spacing/π) A p_j + the noise's,
 
     with q̃ the energy of a like ray in a scan whose truth is known, p_j maps such as the body's, and
     g_bκ the band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a pixel. Detail that the
@@ -64,7 +77,7 @@ def missing_detail(
         pixel_size: in mm.
 
     Returns:
-        Σ_κ c_jκ ≥ 0, one a part.
+        1 + a ≥ 1, and Σ_κ c_jκ ≥ 0, one a part.
     """
     lines = operator(parts.to(rays.residual)).double() * bands.spacing / math.pi
     spectra = [bands.shares(pixel_size, decay) for decay in _DECAYS]
@@ -78,10 +91,11 @@ def missing_detail(
         # where neighbours were not measured, a filtered ray holds that much less of everything
         held = bands.spread_out(measured, band)
         held = held / held.amax().clamp(min=torch.finfo(held.dtype).tiny)
-        detail = [shares[band] * line for shares in spectra for line in lines]
-        columns.append((torch.stack(detail) * held)[..., ::stride].flatten(1))
+        fine = [shares[band] * line for shares in spectra for line in lines]
+        columns.append((torch.stack([predicted, *fine]) * held)[..., ::stride].flatten(1))
         squares.append(bands.energy(rays.residual, band)[:, ::stride].flatten())
         noise = bands.spread_out(rays.noise_variance, band)
         known.append((predicted * held + noise)[:, ::stride].flatten())
     fitted = fit_variance(torch.cat(squares), torch.cat(columns, dim=1).T, torch.cat(known))
-    return fitted.reshape(len(spectra), -1).sum(0)
+    detail = fitted[1:].reshape(len(spectra), -1).sum(0)
+    return BeyondKnown(scale=1 + float(fitted[0]), detail=detail)

@@ -24,7 +24,7 @@ class RayBands:
     """Filters √|k| within bands of k, cycles a detector bin, for views of some length.
 
     Attributes:
-        edges: of the bands, from 0 to 0.5.
+        edges: of the bands, from 0 to 0.5 at most.
         responses: of each filter at the frequencies of `torch.fft.rfft` of padded views.
         n_padded: bins of a padded view.
         spacing: between bins, at the axis of rotation, in mm.
@@ -72,42 +72,48 @@ class RayBands:
         spread: Tensor = torch.fft.irfft(spectrum, n=self.n_padded)
         return spread[..., : variance.shape[-1]].clamp(min=0)
 
-    def shares(self, pixel_size: float, decay: float) -> list[float]:
-        """Return the bands' shares of an isotropic power spectrum exp(−k/decay), k a pixel.
+    def shares(self, pixel_size: float, decay: float, power: int = 0) -> list[float]:
+        """Return the bands' shares of an isotropic power spectrum k^power exp(−k/decay), k a pixel.
 
         Args:
             pixel_size: in mm.
             decay: cycles a pixel.
+            power: of k; large where low frequencies are known.
 
         Returns:
             One share a band, 1 together.
         """
         scale = pixel_size / self.spacing  # from cycles a bin to cycles a pixel
         ends = torch.tensor(self.edges, dtype=torch.float64) * scale
-        # the integral of k exp(−k/decay) is a gamma distribution's
-        below = torch.special.gammainc(torch.tensor(2.0).double(), ends.clamp(max=0.5) / decay)
+        # the integral of k^(power + 1) exp(−k/decay) is a gamma distribution's
+        order = torch.tensor(power + 2, dtype=torch.float64)
+        below = torch.special.gammainc(order, ends.clamp(max=0.5) / decay)
         shares: list[float] = (below.diff() / below[-1]).tolist()
         return shares
 
 
-def ray_bands(scan: Scan, device: torch.device) -> RayBands:
+def ray_bands(scan: Scan, pixel_size: float, device: torch.device) -> RayBands:
     """Return the filters for a scan's views.
 
     Args:
         scan: where the rays are. Near the axis of rotation a fan's rays are taken for parallel.
+        pixel_size: in mm.
         device: where to compute.
 
     Returns:
-        Ten bands of equal width.
+        Ten bands of equal width, up to the finest frequency that both bins and pixels have: what
+        rays show beyond half a cycle a pixel is no pixel's error.
     """
     n_padded = 2 ** math.ceil(math.log2(2 * scan.n_detectors))
     k = torch.fft.rfftfreq(n_padded, dtype=torch.float64, device=device)
-    edges = tuple(0.5 * band / N_BANDS for band in range(N_BANDS + 1))
-    band_of = (k * 2 * N_BANDS).long().clamp(max=N_BANDS - 1)
-    inside = band_of == torch.arange(N_BANDS, device=device)[:, None]
     spacing = scan.detector_spacing
     if isinstance(scan, FanBeam):
         spacing /= scan.magnification
+    finest = 0.5 * min(1.0, spacing / pixel_size)
+    edges = tuple(finest * band / N_BANDS for band in range(N_BANDS + 1))
+    # the finest frequency itself belongs to the last band
+    band_of = (k * N_BANDS / finest).long() - (k == finest).long()
+    inside = band_of == torch.arange(N_BANDS, device=device)[:, None]
     return RayBands(
         edges=edges,
         responses=torch.where(inside, k.sqrt(), 0.0),

@@ -102,7 +102,8 @@ def test_held_out_rays_tell_how_much_detail_is_missing(scene, missing):
             predictable=A(like).expand(2, 60, 92),
         )
         parts = torch.stack([body, 1 - body])
-        found.append(missing_detail(rays, parts, A, ray_bands(scan, body.device), 0.5))
+        beyond = missing_detail(rays, parts, A, ray_bands(scan, 0.5, body.device), 0.5)
+        found.append(beyond.detail)
     inside, outside = torch.stack(found).mean(0).tolist()
     # the projector's interpolation hides some of it, and edges take some for theirs
     assert 0.5 * missing**2 <= inside <= 1.2 * missing**2 + 0.003
@@ -125,7 +126,7 @@ def test_rays_that_were_not_measured_tell_nothing(scene):
             measured=measured,
             predictable=torch.zeros(2, 60, 92, dtype=torch.float64),
         )
-        return missing_detail(rays, parts, A, ray_bands(scan, body.device), 0.5)
+        return missing_detail(rays, parts, A, ray_bands(scan, 0.5, body.device), 0.5).detail
 
     everything = amount(residual, torch.ones_like(measured))
     some = amount(residual, measured)
@@ -268,8 +269,8 @@ def test_views_that_were_not_measured_tell_of_no_detail(scene):
             predictable=torch.zeros(2, *there.shape, dtype=torch.float64),
         )
         operator = ct.projector(ct.ImageGrid((64, 64), pixel_size=0.5), scan)
-        parts, bands = torch.stack([body, 1 - body]), ray_bands(scan, body.device)
-        return float(missing_detail(rays, parts, operator, bands, 0.5)[0])
+        parts, bands = torch.stack([body, 1 - body]), ray_bands(scan, 0.5, body.device)
+        return float(missing_detail(rays, parts, operator, bands, 0.5).detail[0])
 
     alone = ct.ParallelBeam(scan.angles[::3], n_detectors=92, detector_spacing=0.5)
     expected = amount(torch.ones(20, 92, dtype=torch.bool), residual[some], alone)
@@ -290,10 +291,33 @@ def test_errors_that_the_known_scan_shares_do_not_pass_for_detail(scene):
             predictable=known.expand(2, 60, 92),
         )
         parts = torch.stack([body, 1 - body])
-        return float(missing_detail(rays, parts, A, ray_bands(scan, body.device), 0.5)[0])
+        beyond = missing_detail(rays, parts, A, ray_bands(scan, 0.5, body.device), 0.5)
+        return float(beyond.detail[0])
 
     # what is left is by how much one drawn image differs from another
     assert found(half * A(body * like)) < 0.25 * found(torch.zeros(60, 92).double())
+
+
+@pytest.mark.parametrize("larger", [1.0, 2.0])
+def test_errors_where_the_known_scans_are_but_larger_scale_these(scene, larger):
+    scan, A, body = scene
+    # errors of like places in both scans: the outermost ring of the body
+    columns = torch.arange(64, dtype=torch.float64) - 31.5
+    radius = torch.hypot(columns[:, None], columns)
+    ring = ((radius > 18) & (radius < 24)).double()
+    error, *like = (ring * _smooth_noise(64, decay=0.2, seed=k) for k in range(3))
+    rays = HeldOutRays(
+        residual=larger * A(error) + 0.3 * _normal(60, 92, seed=3),
+        noise_variance=torch.full((60, 92), 0.09, dtype=torch.float64),
+        measured=torch.ones(60, 92, dtype=torch.bool),
+        predictable=torch.stack([A(one) for one in like]),
+    )
+    parts = torch.stack([body, 1 - body])
+    beyond = missing_detail(rays, parts, A, ray_bands(scan, 0.5, body.device), 0.5)
+    # drawn images differ from one another
+    assert beyond.scale == pytest.approx(larger**2, rel=0.3)
+    assert beyond.scale >= 1
+    assert float(beyond.detail[0]) < 0.1 * larger**2
 
 
 def test_the_variance_rises_with_the_features_and_is_right_among_those_alike():

@@ -3,24 +3,28 @@
 import pytest
 import torch
 
-from ct.posterior.error_samples import Gain, error_samples
+from ct.posterior.error_samples import Gain, error_parts, error_samples
 
 SHAPE = (24, 32)
 
 
-def _samples(*, spread: float, n: int, gain: float = 1.0, seed: int = 3) -> torch.Tensor:
+def _samples(
+    *, spread: float, n: int, gain: float = 1.0, seed: int = 3, decay: float = 0.05
+) -> torch.Tensor:
     generator = torch.Generator().manual_seed(7)
     folds = spread * torch.randn(4, *SHAPE, dtype=torch.float64, generator=generator)
     flat = torch.ones(SHAPE, dtype=torch.float64)
     all_alike = Gain(response=torch.full((24, 17), gain, dtype=torch.float64))
-    return error_samples(0 * flat, flat, folds, all_alike, n=n, seed=seed)
+    parts = error_parts(flat, folds, all_alike)
+    return error_samples(0 * flat, flat, parts, detail_decay=decay, n=n, seed=seed)
 
 
-def test_where_folds_explain_little_samples_have_the_spectrum_of_missing_detail():
+@pytest.mark.parametrize("decay", [0.05, 0.14])
+def test_where_folds_explain_little_samples_have_the_spectrum_of_missing_detail(decay):
     # folds whose spread is 1/20 of the error, and white
-    power = torch.fft.rfft2(_samples(spread=0.05, n=600)).abs().square().mean(0)
+    power = torch.fft.rfft2(_samples(spread=0.05, n=600, decay=decay)).abs().square().mean(0)
     k = torch.hypot(torch.fft.fftfreq(24)[:, None], torch.fft.rfftfreq(32)).double()
-    expected = k.square() * torch.exp(-k / 0.05)
+    expected = k.square() * torch.exp(-k / decay)
     rings = [(k >= low) & (k < low + 0.05) for low in (0.02, 0.07, 0.12, 0.17, 0.22)]
     found = torch.stack([power[one].mean() / power.mean() for one in rings])
     shares = torch.stack([expected[one].mean() / expected.mean() for one in rings])
@@ -38,3 +42,18 @@ def test_where_folds_explain_half_of_the_variance_detail_has_the_other_half(spre
 def test_detail_depends_on_the_seed():
     one, other = (_samples(spread=0.0, n=3, seed=seed) for seed in (0, 1))
     assert float((one - other).abs().min()) > 0
+
+
+def test_the_explained_share_is_that_of_all_pixels_variance():
+    generator = torch.Generator().manual_seed(0)
+    folds = torch.randn(3, *SHAPE, dtype=torch.float64, generator=generator)
+    own = folds.var(0) * 3 * (2 / 3) ** 2  # (K - 1) / K of the squares' sum, K = 3
+    std = torch.where(torch.arange(32) < 8, 0.5 * own.sqrt(), 2 * own.sqrt())
+    gain = Gain(response=torch.ones(24, 17, dtype=torch.float64))
+    parts = error_parts(std, folds, gain)
+    # where a jackknife's is more than the variance it is scaled down, and nothing is left
+    assert float(parts.detail[:, :8].max()) < 1e-6 * float(std.max())
+    assert torch.allclose(parts.shared.square().sum(0) + parts.detail.square(), std.square())
+    whole = std.square().sum()
+    expected = (std[:, :8].square().sum() + own[:, 8:].sum()) / whole
+    assert parts.explained == pytest.approx(float(expected))

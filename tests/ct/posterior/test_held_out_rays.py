@@ -12,7 +12,7 @@ from ct.half_width import LEVELS
 from ct.posterior import jackknife as module
 from ct.posterior.held_out_coverage import held_out_coverage
 from ct.posterior.known_scan import neighbours
-from ct.posterior.missing_detail import HeldOutRays
+from ct.posterior.missing_detail import BeyondKnown, HeldOutRays
 from ct.posterior.view_folds import turned, view_folds
 from ct.problem import Estimate, Problem, Progress, Setting
 
@@ -66,15 +66,15 @@ def _problem() -> Problem:
 
 
 def _solved(
-    monkeypatch: pytest.MonkeyPatch, *, broken: int = -1, seed: int = 0
+    monkeypatch: pytest.MonkeyPatch, *, broken: int = -1, seed: int = 0, scale: float = 1.0
 ) -> tuple[Problem, Estimate, dict[str, object]]:
     """Return an estimate, and what its rays and its samples' gain were made of."""
     seen: dict[str, object] = {}
     gain = module.known_gain
 
-    def amounts(rays: HeldOutRays, *_: object) -> torch.Tensor:
+    def amounts(rays: HeldOutRays, *_: object) -> BeyondKnown:
         seen["rays"] = rays
-        return torch.tensor([4.0, 9.0], dtype=torch.float64)
+        return BeyondKnown(scale=scale, detail=torch.tensor([4.0, 9.0], dtype=torch.float64))
 
     def recorded_gain(error: torch.Tensor, images: torch.Tensor) -> object:
         seen["error"], seen["images"] = error, images
@@ -121,14 +121,20 @@ def test_rays_beside_a_fold_that_diverged_are_left_out(monkeypatch):
     assert torch.equal(rays.measured, problem.noise_std.isfinite() & views[:, None])
 
 
-def test_a_part_of_the_detail_that_folds_miss_is_added(monkeypatch):
-    _, estimate, seen = _solved(monkeypatch)
+@pytest.mark.parametrize(
+    ("scale", "inside", "outside"), [(1.0, 0.7, 0.35), (1.25, 0.85, 0.675), (3.0, 1.0, 1.0)]
+)
+def test_known_errors_are_scaled_and_a_part_of_the_detail_that_folds_miss_is_added(
+    monkeypatch, scale, inside, outside
+):
+    _, estimate, seen = _solved(monkeypatch, scale=scale)
     assert torch.equal(seen["error"], torch.full(GRID.shape, 10.0).double())
     assert [float(one[0, 0]) for one in seen["images"]] == [10, 11, 12]
     # an image of one value is half body, half not
-    whole = 1 + (0.7 * 4 + 0.35 * 9) / 2
+    whole = scale + (inside * 4 + outside * 9) / 2
+    assert estimate.diagnostics["error_scale"] == pytest.approx(scale**0.5)
     variance = estimate.std.square()
-    for name, amount in (("body", 0.7 * 4), ("outside", 0.35 * 9)):
+    for name, amount in (("body", inside * 4), ("outside", outside * 9)):
         said = estimate.diagnostics[f"missing_detail_std_{name}"]
         assert torch.allclose(variance, torch.tensor(said**2 / amount * whole).double())
 

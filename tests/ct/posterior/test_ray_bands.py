@@ -41,7 +41,7 @@ def test_energies_of_views_all_around_are_the_energy_of_the_image(pixel, spacing
         scan = ct.ParallelBeam([k * math.pi / 90 for k in range(90)], n, spacing)
     image = _blob(grid).double()
     rays = ct.projector(grid, scan)(image)
-    bands = ray_bands(scan, image.device)
+    bands = ray_bands(scan, pixel, image.device)
     assert bands.spacing == pytest.approx(spacing)  # at the axis
     total = sum(float(bands.energy(rays, band).sum()) for band in range(N_BANDS))
     # filters of sharp bands ring beyond the detector's ends
@@ -49,7 +49,7 @@ def test_energies_of_views_all_around_are_the_energy_of_the_image(pixel, spacing
 
 
 def test_a_ray_at_one_end_has_no_energy_at_the_other():
-    bands = ray_bands(ct.ParallelBeam([0.0], 40), torch.device("cpu"))
+    bands = ray_bands(ct.ParallelBeam([0.0], 40), 1.0, torch.device("cpu"))
     impulse = torch.zeros(1, 40, dtype=torch.float64)
     impulse[0, 0] = 1
     for values in (bands.energy(impulse, 6)[0], bands.spread_out(impulse, 6)[0]):
@@ -58,7 +58,7 @@ def test_a_ray_at_one_end_has_no_energy_at_the_other():
 
 def test_the_energy_of_noise_is_what_it_is_said_to_be():
     scan = ct.ParallelBeam([0.0, 1.0], 40)
-    bands = ray_bands(scan, torch.device("cpu"))
+    bands = ray_bands(scan, 1.0, torch.device("cpu"))
     variance = torch.rand(2, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     variance[0, 10:20] = 0
     draws = torch.randn(
@@ -70,16 +70,34 @@ def test_the_energy_of_noise_is_what_it_is_said_to_be():
         assert torch.allclose(found, expected, rtol=0.12, atol=0.03 * float(expected.max()))
 
 
-def test_shares_of_a_spectrum_are_its_integral_over_rings():
-    bands = ray_bands(ct.ParallelBeam([0.0], 40, detector_spacing=2.0), torch.device("cpu"))
+@pytest.mark.parametrize("power", [0, 2])
+def test_shares_of_a_spectrum_are_its_integral_over_rings(power):
+    bands = ray_bands(ct.ParallelBeam([0.0], 40, detector_spacing=2.0), 1.0, torch.device("cpu"))
     k = torch.linspace(0, 0.5, 200_001, dtype=torch.float64)
-    density = k * torch.exp(-k / 0.09)
+    density = k ** (1 + power) * torch.exp(-k / 0.09)
     # bins of 2 mm and pixels of 1 mm: a band of 0.05 a bin is 0.025 a pixel, half of it unseen
     expected = [float(density[(k >= b * 0.025) & (k < (b + 1) * 0.025)].sum()) for b in range(10)]
     total = sum(expected)
-    shares = bands.shares(1.0, 0.09)
+    shares = bands.shares(1.0, 0.09, power)
     assert shares == pytest.approx([one / total for one in expected], rel=1e-3)
     assert sum(shares) == pytest.approx(1)
+
+
+def test_frequencies_that_no_pixel_has_are_in_no_band():
+    # bins of 0.25 mm and pixels of 1 mm: up to 0.125 cycles a bin
+    scan = ct.ParallelBeam([0.0], 256, detector_spacing=0.25)
+    bands = ray_bands(scan, 1.0, torch.device("cpu"))
+    assert bands.edges[-1] == 0.125
+    bins = torch.arange(256, dtype=torch.float64)
+    window = torch.hann_window(256, periodic=False, dtype=torch.float64)
+
+    def energies(frequency: float) -> list[float]:
+        wave = (window * torch.cos(2 * math.pi * frequency * bins))[None]
+        return [float(bands.energy(wave, band).sum()) for band in range(N_BANDS)]
+
+    unseen, finest = energies(0.16), energies(0.119)
+    assert sum(unseen) < 1e-5 * sum(finest)
+    assert finest[-1] > 0.95 * sum(finest)
 
 
 def test_variances_of_parts_are_found_whatever_is_known():
