@@ -14,7 +14,7 @@ from ct.posterior.error_map import (
     fit_error_variance,
     interpolated,
 )
-from ct.posterior.error_samples import Gain, error_samples, known_gain
+from ct.posterior.error_samples import known_gain
 from ct.posterior.held_out_coverage import held_out_coverage
 from ct.posterior.missing_detail import HeldOutRays, missing_detail
 from ct.posterior.ray_bands import ray_bands
@@ -149,27 +149,6 @@ def test_intervals_of_held_out_rays_cover_what_they_claim_whatever_the_spread(sc
     for level in (0.5, 0.9, 0.95):
         assert covered[level] == pytest.approx(level, abs=0.04)
     assert held_out_coverage(rays, body, A, torch.zeros(60, dtype=torch.int64), LEVELS) == {}
-
-
-def test_samples_have_exactly_the_mean_and_standard_deviation():
-    mean, folds = _normal(12, 16, seed=0), _normal(6, 12, 16, seed=1)
-    std = _normal(12, 16, seed=2).abs() + 0.1
-    gain = Gain(response=torch.ones(12, 9, dtype=torch.float64))
-    samples = error_samples(mean, std, folds, gain, n=7, seed=0)
-    assert torch.allclose(samples.mean(0), mean)
-    assert torch.allclose(samples.std(0), std)
-    assert torch.equal(samples, error_samples(mean, std, folds, gain, n=7, seed=0))
-    assert not torch.equal(samples, error_samples(mean, std, folds, gain, n=7, seed=1))
-
-
-def test_where_the_folds_explain_the_spread_samples_are_correlated_as_a_jackknife_says():
-    folds = _normal(5, 6, 6, seed=0)
-    deviations = (4 / 5) ** 0.5 * (folds - folds.mean(0)).flatten(1)
-    covariance = deviations.T @ deviations
-    std = covariance.diagonal().sqrt().reshape(6, 6)
-    gain = Gain(response=torch.ones(6, 4, dtype=torch.float64))
-    samples = error_samples(torch.zeros_like(std), std, folds, gain, n=6000, seed=3).flatten(1)
-    assert torch.allclose(samples.T.cov(), covariance, atol=0.05 * float(covariance.max()))
 
 
 def test_the_gain_is_the_ratio_of_powers_at_each_frequency():

@@ -1,4 +1,4 @@
-"""What samples get where the folds' images explain too little: detail of a known spectrum."""
+"""Samples of an image: a jackknife's covariance, and detail where that explains too little."""
 
 import pytest
 import torch
@@ -6,6 +6,10 @@ import torch
 from ct.posterior.error_samples import Gain, error_parts, error_samples
 
 SHAPE = (24, 32)
+
+
+def _normal(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def _samples(
@@ -37,6 +41,34 @@ def test_where_folds_explain_half_of_the_variance_detail_has_the_other_half(spre
     k = torch.hypot(torch.fft.fftfreq(24)[:, None], torch.fft.rfftfreq(32)).double()
     # these folds are white, and detail has nothing there; a sixth of the pixels have more than 1
     assert 0.35 < float(power[k > 0.4].mean() / power.mean()) < 0.75
+
+
+def test_samples_have_exactly_the_mean_and_standard_deviation():
+    mean, folds = _normal(12, 16, seed=0), _normal(6, 12, 16, seed=1)
+    std = _normal(12, 16, seed=2).abs() + 0.1
+    gain = Gain(response=torch.ones(12, 9, dtype=torch.float64))
+    parts = error_parts(std, folds, gain)
+
+    def samples_of(seed: int) -> torch.Tensor:
+        return error_samples(mean, std, parts, detail_decay=0.05, n=7, seed=seed)
+
+    samples = samples_of(0)
+    assert torch.allclose(samples.mean(0), mean)
+    assert torch.allclose(samples.std(0), std)
+    assert torch.equal(samples, samples_of(0))
+    assert not torch.equal(samples, samples_of(1))
+
+
+def test_where_the_folds_explain_the_spread_samples_are_correlated_as_a_jackknife_says():
+    folds = _normal(5, 6, 6, seed=0)
+    deviations = (4 / 5) ** 0.5 * (folds - folds.mean(0)).flatten(1)
+    covariance = deviations.T @ deviations
+    std = covariance.diagonal().sqrt().reshape(6, 6)
+    gain = Gain(response=torch.ones(6, 4, dtype=torch.float64))
+    parts = error_parts(std, folds, gain)
+    zero = torch.zeros_like(std)
+    samples = error_samples(zero, std, parts, detail_decay=0.05, n=6000, seed=3).flatten(1)
+    assert torch.allclose(samples.T.cov(), covariance, atol=0.05 * float(covariance.max()))
 
 
 def test_detail_depends_on_the_seed():
