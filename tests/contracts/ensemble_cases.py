@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -52,3 +54,7 @@ def member_draws(method: Method, network: nn.Module, numbers: range) -> tuple[Pa
 
 def _stack(parts: list[Params]) -> Params:
     return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def params_norm(params: Params) -> float:
+    return math.sqrt(sum(float((value**2).sum()) for value in params.values()))

@@ -30,6 +30,7 @@ from tests.contracts.ensemble_cases import (
     each_method,
     erf_network,
     member_draws,
+    params_norm,
     sine_data,
 )
 from tests.reference.erf_kernels import erf_mlp_kernels
@@ -135,8 +136,8 @@ def test_gauss_newton_finds_a_stationary_point_of_the_methods_loss(
         assert epsilon is not None
         targets = y + NOISE.to(y) * epsilon
         loss = partial(_loss_by_hand, method.name, network, draw, x, targets)
-        at_start = _norm(grad(loss)(draw.start))
-        at_end = _norm(grad(loss)({k: v[number] for k, v in fitted.params.items()}))
+        at_start = params_norm(grad(loss)(draw.start))
+        at_end = params_norm(grad(loss)({k: v[number] for k, v in fitted.params.items()}))
         assert at_end < 2e-3 * at_start
 
 
@@ -166,10 +167,6 @@ def _loss_by_hand(
     )
     misfit = 0.5 * ((targets - value) ** 2).mean()
     return misfit + LOSS.pull / (2 * len(x)) * pull
-
-
-def _norm(params: Params) -> float:
-    return math.sqrt(sum(float((value**2).sum()) for value in params.values()))
 
 
 def test_adam_goes_to_the_same_minimum_as_gauss_newton(device: str) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bayesnn.networks import Erf, StandardLinear, mlp
 from bayesnn.seeds import seeded_generator
@@ -15,9 +13,9 @@ from ensembles.fit import training_problem
 from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Method
 from ensembles.trainers.execution import Execution
-from ensembles.trainers.monitor import State
 from ensembles.trainers.problem import Trainer, TrainingProblem
 from ensembles.trainers.schedules import constant, step_decay
+from tests.contracts.watcher import Watcher
 
 SEED = 4
 FIRST_ORDER = {
@@ -32,27 +30,6 @@ FIRST_ORDER = {
 }
 TRAINERS = FIRST_ORDER | {"gauss_newton": gauss_newton(max_steps=12, tolerance=1e-30)}
 each_trainer = pytest.mark.parametrize("trainer", TRAINERS.values(), ids=TRAINERS.keys())
-
-
-class Watcher:
-    """A monitor that keeps all that it is told, and stops when it is told to."""
-
-    def __init__(self, *, start: State | None = None, stop_at: int | None = None) -> None:
-        self.start, self.stop_at = start, stop_at
-        self.steps: list[int] = []
-        self.totals: list[int] = []
-        self.losses: list[Tensor] = []
-        self.states: list[State] = []
-
-    def resume(self) -> State | None:
-        return self.start
-
-    def after_step(self, step: int, total: int, losses: Tensor, state: Callable[[], State]) -> bool:
-        self.steps.append(step)
-        self.totals.append(total)
-        self.losses.append(losses.clone())
-        self.states.append({name: value.clone() for name, value in state().items()})
-        return step == self.stop_at
 
 
 def _network(device: str, dtype: torch.dtype, width: int = 16) -> nn.Module:
