@@ -67,7 +67,8 @@ def missing_detail(
     g_bκ the band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a pixel. Detail that the
     method flattens lies anywhere in the body, errors that the known scan shares lie at its edges:
     so the rays tell them apart, by where they run and by their frequencies. Rays along which much
-    is known to go wrong count little, as their energies vary most.
+    is known to go wrong count little, as their energies vary most. Where rays are hardly likelier
+    with detail than without (by Akaike's criterion), there is none.
 
     Args:
         rays: held-out rays.
@@ -78,6 +79,10 @@ def missing_detail(
 
     Returns:
         1 + a ≥ 1, and Σ_κ c_jκ ≥ 0, one a part.
+
+    Source:
+        H. Akaike, A new look at the statistical model identification, IEEE Transactions on
+        Automatic Control 19, 1974.
     """
     lines = operator(parts.to(rays.residual)).double() * bands.spacing / math.pi
     spectra = [bands.shares(pixel_size, decay) for decay in _DECAYS]
@@ -96,6 +101,29 @@ def missing_detail(
         squares.append(bands.energy(rays.residual, band)[:, ::stride].flatten())
         noise = bands.spread_out(rays.noise_variance, band)
         known.append((predicted * held + noise)[:, ::stride].flatten())
-    fitted = fit_variance(torch.cat(squares), torch.cat(columns, dim=1).T, torch.cat(known))
+    energies = _Energies(
+        squares=torch.cat(squares), columns=torch.cat(columns, dim=1).T, known=torch.cat(known)
+    )
+    fitted, likelihood = energies.likeliest(1 + len(spectra) * len(parts))
+    # a band's energies are those of as many independent values as it has frequencies
+    independent = stride / n_bands
+    alone, likelihood_alone = energies.likeliest(1)
+    if (likelihood - likelihood_alone) * independent < len(fitted) - 1:
+        fitted = torch.cat([alone, torch.zeros_like(fitted[1:])])
     detail = fitted[1:].reshape(len(spectra), -1).sum(0)
     return BeyondKnown(scale=1 + float(fitted[0]), detail=detail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Energies:
+    squares: Float64[Tensor, " points"]
+    columns: Float64[Tensor, "points columns"]
+    known: Float64[Tensor, " points"]
+
+    def likeliest(self, n_columns: int) -> tuple[Float64[Tensor, " columns"], float]:
+        """Return factors of the first columns, and the log likelihood of Gaussian values."""
+        columns = self.columns[:, :n_columns]
+        factors = fit_variance(self.squares, columns, self.known)
+        variance = columns @ factors + self.known
+        variance = variance + 1e-9 * self.squares.mean() + torch.finfo(variance.dtype).tiny
+        return factors, -0.5 * float((variance.log() + self.squares / variance).sum())

@@ -110,6 +110,24 @@ def test_held_out_rays_tell_how_much_detail_is_missing(scene, missing):
     assert outside < 0.01
 
 
+def test_what_chance_alone_would_show_of_detail_is_none(scene):
+    scan, A, body = scene
+    parts, bands = torch.stack([body, 1 - body]), ray_bands(scan, 0.5, body.device)
+
+    def shown(detail_std: float, seed: int) -> bool:
+        detail = detail_std * body * _smooth_noise(64, decay=0.07, seed=seed)
+        rays = HeldOutRays(
+            residual=A(detail) + 0.3 * _normal(60, 92, seed=100 + seed),
+            noise_variance=torch.full((60, 92), 0.09, dtype=torch.float64),
+            measured=torch.ones(60, 92, dtype=torch.bool),
+            predictable=torch.zeros(2, 60, 92, dtype=torch.float64),
+        )
+        return float(missing_detail(rays, parts, A, bands, 0.5).detail.sum()) > 0
+
+    assert sum(shown(0.0, seed) for seed in range(8)) == 0
+    assert sum(shown(0.05, seed) for seed in range(4)) == 4  # a sixth of a ray's noise
+
+
 def test_rays_that_were_not_measured_tell_nothing(scene):
     scan, A, body = scene
     detail = 0.2 * body * _smooth_noise(64, decay=0.07, seed=0)
