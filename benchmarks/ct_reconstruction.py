@@ -17,7 +17,8 @@ seconds, memory; over all pixels, inside the body, near edges, and the worst sli
 
 Cheap variants run on all slices, costly ones on the first one or three (--slices names others). A
 variant that is absent, fails or is stopped stands in the table with the reason. Reports are written
-after each variant; --merge adds to those of an earlier run, whose records stand beside the report.
+after each variant; --merge adds to those of an earlier run, whose records stand beside the report;
+--merge --join A --join B adds those of runs side by side, on several GPUs, into A and B.
 """
 
 from __future__ import annotations
@@ -92,8 +93,14 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder of the reports")
     parser.add_argument("--note", default="", help="what else the report shall say")
     parser.add_argument("--merge", action="store_true", help="add to the reports that are there")
+    parser.add_argument(
+        "--join",
+        type=Path,
+        action="append",
+        help="run nothing; add what a run beside this one left in that folder",
+    )
     options = parser.parse_args(arguments)
-    if options.data_dir is None and options.part != "phantoms":
+    if options.data_dir is None and options.part != "phantoms" and not options.join:
         parser.error("name the data folder: --data-dir DIR, or BAYESNN_DATA")
     try:
         options.entries = chosen(options.methods)
@@ -122,6 +129,11 @@ def run_part(
     name = f"ct_reconstruction_{part}_{scale}{options.device.split(':')[0]}"
     kept = folder / f"{name}_slices.json"
     records = read_records(kept) if options.merge else []
+    if options.join:
+        for other in options.join:
+            records = joined(records, read_records(other / kept.name))
+        write_records(kept, records)
+        return written(part, name, records, folder, command, options.note)
     stamp = {"commit": current_commit(), "device": device_name(options.device)}
     for setting in PARTS[part](source):
         place = {"set": setting.name, "views": setting.views}
@@ -208,7 +220,7 @@ def main(arguments: list[str] | None = None) -> list[Path]:
 
 def shown(arguments: list[str]) -> str:
     """Return the command line, folders by names of their own."""
-    hidden = {"--data-dir": "DIR", "--dicom-dir": "D", "--output": "OUT", "--note": "…"}
+    hidden = {"--data-dir": "DIR", "--dicom-dir": "D", "--output": "OUT", "--join": "A", "--note": "…"}
     return shlex.join(
         hidden.get(before, one)
         for before, one in zip(["", *arguments[:-1]], arguments, strict=True)

@@ -187,6 +187,12 @@ def test_reports_grow_by_merging(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "| Shepp–Logan | 5 | cgls | 1 |" in text
     assert str(tmp_path) not in text
     assert "cgls, 1: " in capsys.readouterr().out
+    beside = ["--part", "phantoms", "--output", str(tmp_path / "all"), "--join", str(tmp_path)]
+    (joined,) = ct_reconstruction.main(beside)
+    assert [one for one in joined.read_text().splitlines() if "Shepp" in one] == [
+        one for one in text.splitlines() if "Shepp" in one
+    ]
+    assert str(tmp_path) not in joined.read_text()
     with pytest.raises(SystemExit):
         ct_reconstruction.main([*line, "--methods", "fbq"])
     assert "got fbq" in capsys.readouterr().err
