@@ -220,7 +220,13 @@ def main(arguments: list[str] | None = None) -> list[Path]:
 
 def shown(arguments: list[str]) -> str:
     """Return the command line, folders by names of their own."""
-    hidden = {"--data-dir": "DIR", "--dicom-dir": "D", "--output": "OUT", "--join": "A", "--note": "…"}
+    hidden = {
+        "--data-dir": "DIR",
+        "--dicom-dir": "D",
+        "--output": "OUT",
+        "--join": "A",
+        "--note": "…",
+    }
     return shlex.join(
         hidden.get(before, one)
         for before, one in zip(["", *arguments[:-1]], arguments, strict=True)
