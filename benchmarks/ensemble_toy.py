@@ -16,236 +16,37 @@ scaled. A part that fails leaves the others their rows.
 from __future__ import annotations
 
 import argparse
-import copy
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
 
-from bayesnn.networks import Erf, StandardLinear, mlp  # noqa: E402
 from benchmarks.report import Report  # noqa: E402
-from benchmarks.training.setting import NOISE, Setting, squares  # noqa: E402
-from benchmarks.training.setting import toy_rows as toy_data  # noqa: E402
+from benchmarks.training.setting import NOISE, Setting  # noqa: E402
+from benchmarks.training.toy import (  # noqa: E402
+    LEARNING_RATE,
+    MEMBERS,
+    POINTS,
+    QUICK_STEPS,
+    STEPS,
+    Toy,
+)
+from benchmarks.training.toy_descent import (  # noqa: E402
+    LOOP_MEMBERS,
+    LOOP_STEPS,
+    agreement,
+    plain_loop,
+    scaled_side_by_side,
+    side_by_side,
+)
+from benchmarks.training.toy_newton import WithinOnePercent, newton  # noqa: E402
 from benchmarks.training.toy_outcome import COLUMNS, Outcome  # noqa: E402
-from ensembles import gauss_newton, ntkgp_param  # noqa: E402
-from ensembles.evaluation import member_values, over_members  # noqa: E402
-from ensembles.fit import training_problem  # noqa: E402
+from ensembles import gauss_newton  # noqa: E402
 from ensembles.methods.protocol import Params  # noqa: E402
-from ensembles.trainers.execution import Execution  # noqa: E402
-from ensembles.trainers.monitor import State  # noqa: E402
-from ensembles.trainers.problem import TrainingProblem  # noqa: E402
-from tests.reference.erf_kernels import erf_mlp_kernels, gp_posterior_naive  # noqa: E402
-
-MEMBERS, POINTS, STEPS, QUICK_STEPS = 20, 20, 50_000, 1000
-LEARNING_RATE = 1e-3
-LOOP_STEPS, LOOP_WARM_UP, LOOP_MEMBERS = 500, 50, 2
-NETWORK = {"depth": 2, "weight_std": 1.5, "bias_std": 0.05}
-
-
-@dataclass(kw_only=True)
-class Toy:
-    """The members to train, drawn once; all ways start from the same parameters."""
-
-    setting: Setting
-    problem: TrainingProblem = field(init=False)
-
-    def __post_init__(self) -> None:
-        device = self.setting.device
-        network = mlp(
-            in_features=1, out_features=1, width=512, activation=Erf(), linear=StandardLinear,
-            **NETWORK,
-        ).to(device)  # fmt: skip
-        x, y = toy_data(POINTS, device)
-        self.clean = y
-        self.problem = training_problem(
-            network, x, y, method=ntkgp_param(), numbers=range(MEMBERS), loss=squares(device),
-            seed=0,
-        )  # fmt: skip
-
-    @property
-    def steps(self) -> int:
-        """Steps of gradient descent."""
-        return QUICK_STEPS if self.setting.quick else STEPS
-
-    @property
-    def shrink(self) -> dict[str, float]:
-        """What a step of gradient descent takes off θ − c, by tensor; Λ is one number in each."""
-        rate = LEARNING_RATE * self.problem.loss.pull / POINTS
-        return {name: rate * float(v.flatten()[0]) for name, v in self.problem.precision.items()}
-
-    def values(self, params: Params) -> Tensor:
-        """Return f(x, θ) of all members."""
-        problem = self.problem
-        return over_members(
-            lambda member, shift: problem.value(problem.network, member, shift, problem.inputs),
-            params, problem.shift,
-        )  # fmt: skip
-
-    @torch.no_grad()
-    def objective(self, params: Params, which: slice = slice(None)) -> Tensor:
-        """Return ½·mean residual² + σ²/2n·‖θ − θ₀‖²_Λ of each member."""
-        problem = self.problem
-        center = problem.center
-        assert center is not None
-        residual = (problem.targets - self.values(params)).double()[which]
-        squared = (residual**2).mean((1, 2))
-        for name, value in params.items():
-            change = (value[which] - center[name][which]).double()
-            pull = problem.loss.pull / POINTS * problem.precision[name].double()
-            squared = squared + (pull * change**2).flatten(1).sum(1)
-        return 0.5 * squared
-
-    def accuracy(self, params: Params) -> tuple[float, float]:
-        """Return mean error and ratio of standard deviations, averaged over [−6, 6].
-
-        Both against the exact posterior of the infinitely wide network, and the error in its
-        standard deviations.
-        """
-        points = np.linspace(-6, 6, 25)[:, None]
-        x = self.problem.inputs.double().cpu().numpy()
-
-        def ntk(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            return erf_mlp_kernels(a, b, **NETWORK)[1]
-
-        mean, covariance = gp_posterior_naive(
-            ntk(x, x), ntk(points, x), ntk(points, points),
-            self.clean[:, 0].double().cpu().numpy(), NOISE,
-        )  # fmt: skip
-        std = np.sqrt(np.diag(covariance))
-        problem = self.problem
-        with torch.no_grad():
-            values = member_values(
-                ntkgp_param(), problem.network, params, problem.shift,
-                torch.tensor(points).to(problem.inputs),
-            )[..., 0].double().cpu().numpy()  # fmt: skip
-        error = np.abs(values.mean(0) - mean) / std
-        return float(error.mean()), float((values.std(0, ddof=1) / std).mean())
-
-
-def plain_loop(toy: Toy) -> tuple[Outcome, list[Params]]:
-    """Time gradient descent of one network after another, in eager mode, and scale it."""
-    problem, seconds, ends = toy.problem, [], []
-    center = problem.center
-    assert center is not None
-    for i in range(LOOP_MEMBERS):
-        network: nn.Module = copy.deepcopy(problem.network)
-        network.load_state_dict({name: value[i] for name, value in problem.start.items()})
-        params = dict(network.named_parameters())
-        # θ ← θ − w(θ − c): the regulariser's step, which automatic differentiation need not see
-        pulls = [(p, center[name][i], toy.shrink[name]) for name, p in params.items()]
-        targets = problem.targets[i]
-        for step in range(LOOP_STEPS + LOOP_WARM_UP):
-            if step == LOOP_WARM_UP:
-                toy.setting.wait()
-                began = time.perf_counter()
-            loss = 0.5 * ((network(problem.inputs) - targets) ** 2).mean()
-            gradients = torch.autograd.grad(loss, [p for p, *_ in pulls])
-            with torch.no_grad():
-                for (p, c, w), gradient in zip(pulls, gradients, strict=True):
-                    p.lerp_(c, w).sub_(gradient, alpha=LEARNING_RATE)
-        toy.setting.wait()
-        seconds.append((time.perf_counter() - began) / LOOP_STEPS)
-        ends.append({name: p.detach() for name, p in params.items()})
-    each = statistics.median(seconds)
-    return Outcome(
-        what=f"gradient descent, a loop over members ({1e3 * each:.2f} ms a step of one)",
-        steps=f"{toy.steps:,} (scaled from {LOOP_STEPS})",
-        seconds=each * toy.steps * MEMBERS,
-    ), ends
-
-
-def side_by_side(toy: Toy, steps: int) -> tuple[Outcome, Params]:
-    """Run gradient descent of all members at once; on a GPU as a CUDA graph."""
-    problem, shrink = toy.problem, toy.shrink
-    center = problem.center
-    assert center is not None
-    leaves = {name: v.clone().requires_grad_() for name, v in problem.start.items()}
-
-    def step() -> None:
-        residual = toy.values(leaves) - problem.targets
-        gradients = torch.autograd.grad(0.5 * (residual**2).sum() / POINTS, list(leaves.values()))
-        with torch.no_grad():
-            for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
-                leaf.lerp_(center[name], shrink[name]).sub_(gradient, alpha=LEARNING_RATE)
-
-    run = Execution().runner(step, toy.setting.device)
-    toy.setting.wait()
-    began = time.perf_counter()
-    for number in range(1, steps + 1):
-        run()
-        if number % 5000 == 0 and toy.setting.device.type == "cpu":
-            print(f"  {number:,} steps, {time.perf_counter() - began:.0f} s", file=sys.stderr)
-    toy.setting.wait()
-    seconds = time.perf_counter() - began
-    params = {name: leaf.detach() for name, leaf in leaves.items()}
-    return Outcome(
-        what="gradient descent, members side by side (vmap)", steps=f"{steps:,}", seconds=seconds,
-        objective=toy.objective(params), accuracy=toy.accuracy(params),
-    ), params  # fmt: skip
-
-
-class _WithinOnePercent:
-    """A monitor that notes the first step at which a mean and all members are near a reference."""
-
-    def __init__(self, reference: Tensor) -> None:
-        self.reference = reference
-        self.losses = torch.full_like(reference, torch.inf)
-        self.mean_at: int | None = None
-        self.all_at: int | None = None
-
-    def resume(self) -> State | None:
-        """Return None: nothing is resumed."""
-
-    def after_step(self, step: int, total: int, losses: Tensor, state: Callable[[], State]) -> bool:  # noqa: ARG002
-        """Note the step."""
-        now = state()
-        self.losses[now["numbers"]] = now["loss"] / POINTS
-        if self.mean_at is None and self.losses.mean() <= 1.01 * self.reference.mean():
-            self.mean_at = step
-        if self.all_at is None and bool((self.losses <= 1.01 * self.reference).all()):
-            self.all_at = step
-        return False
-
-
-def newton(toy: Toy, max_steps: int | None, what: str, repeats: int) -> Outcome:
-    """Time Gauss–Newton with its defaults, to the end or up to some step."""
-    trainer = gauss_newton() if max_steps is None else gauss_newton(max_steps=max_steps)
-    seconds = []
-    for _ in range(repeats):
-        toy.setting.wait()
-        began = time.perf_counter()
-        trained = trainer.train(toy.problem, seed=0)
-        toy.setting.wait()
-        seconds.append(time.perf_counter() - began)
-    return Outcome(
-        what=what, steps=str(trained.n_steps), seconds=statistics.median(seconds),
-        objective=toy.objective(trained.params), accuracy=toy.accuracy(trained.params),
-    )  # fmt: skip
-
-
-def agreement(toy: Toy, loop_ends: list[Params]) -> Outcome:
-    """Compare the objectives of the loop's members with those that ran side by side."""
-    steps = LOOP_STEPS + LOOP_WARM_UP
-    _, params = side_by_side(toy, steps)
-    first = slice(0, LOOP_MEMBERS)
-    ends = {name: params[name].clone() for name in params}
-    for i, end in enumerate(loop_ends):
-        for name, value in end.items():
-            ends[name][i] = value
-    apart = (toy.objective(ends, first) / toy.objective(params, first) - 1).abs().max()
-    return Outcome(
-        what=f"largest difference of the two ways' objectives: {float(apart):.1e} of them",
-        steps=str(steps),
-    )
 
 
 def _attempt(what: str, run: Callable[[], Outcome]) -> Outcome:
@@ -257,20 +58,6 @@ def _attempt(what: str, run: Callable[[], Outcome]) -> Outcome:
         outcome = Outcome(what=what, failure=f"failed: {str(error).splitlines()[0]}")
     print(*outcome.row(Outcome(what=""), Outcome(what="")), sep="  ", file=sys.stderr, flush=True)
     return outcome
-
-
-def scaled_side_by_side(toy: Toy, objective: float) -> Outcome:
-    """Time a part of the steps side by side, and take their end from a run of all of them."""
-    side_by_side(toy, LOOP_WARM_UP)
-    timed, _ = side_by_side(toy, LOOP_STEPS)
-    assert timed.seconds is not None
-    return Outcome(
-        what="gradient descent, members side by side (vmap)",
-        steps=f"{STEPS:,} (scaled from {LOOP_STEPS})",
-        seconds=timed.seconds * STEPS / LOOP_STEPS,
-        objective=torch.full((MEMBERS,), objective, dtype=torch.float64),
-        means_alone=True,
-    )
 
 
 def toy_rows(
@@ -304,7 +91,7 @@ def toy_rows(
         )
     )
     if aside.objective is not None:
-        near = _WithinOnePercent(aside.objective)
+        near = WithinOnePercent(aside.objective)
         gauss_newton().train(toy.problem, seed=0, monitor=near)
         found = [("the mean", near.mean_at), ("every member", near.all_at)]
         for what, steps in found if objective is None else found[:1]:
