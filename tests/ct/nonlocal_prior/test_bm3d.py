@@ -7,6 +7,7 @@ import torch
 import ct
 from ct.classical.least_squares import LeastSquares, least_squares
 from ct.classical.primal_dual_metric import fourier_metric
+from ct.nonlocal_prior import bm3d
 from ct.nonlocal_prior.data_step import data_step
 from ct.nonlocal_prior.patch_prior import PatchPrior
 from ct.problem import Problem
@@ -146,6 +147,70 @@ def test_the_noise_beside_the_images_is_the_rays_own_and_drawn_twice(monkeypatch
     (one, other), twice = seen[0][:, 0], seen[2][:, 0]
     assert abs(float((one * other).mean())) < 0.5 * float(one.std() * other.std())
     assert torch.allclose(twice, 2 * seen[0][:, 0], rtol=1e-6)
+
+
+def _problems():
+    rays = _rays()
+    sinograms = rays.sinograms + torch.tensor([3.0, 8.0])[:, None, None]
+    return [
+        Problem(
+            sinogram=one,
+            noise_std=std * weights.rsqrt(),
+            projector=rays.projector,
+            grid=GRID,
+            scan=SCAN,
+        )
+        for one, std, weights in zip(sinograms, (0.1, 2.0), rays.precision, strict=True)
+    ]
+
+
+def test_slices_of_unequal_noise_come_out_of_a_stack_as_they_do_alone():
+    problems, method = _problems(), ct.bm3d(steps=4, patch=4, group=4)
+    for one, problem in zip(method.solve_slices(problems), problems, strict=True):
+        assert torch.allclose(one.mean, method.solve(problem, seed=0).mean, rtol=1e-8, atol=1e-8)
+
+
+def test_it_starts_from_total_variation_that_weighs_as_much_as_the_noise_of_a_pixel(monkeypatch):
+    weights, images = [], []
+    solved, clean = bm3d.minimise, PatchPrior.__init__
+
+    def weighed(problem, *arguments, **limits):
+        weights.append(problem.weights)
+        found = solved(problem, *arguments, **limits)
+        images.append(found.images)
+        return found
+
+    def first_image(self, like, **settings):
+        images.append(like)
+        clean(self, like, **settings)
+
+    monkeypatch.setattr(bm3d, "minimise", weighed)
+    monkeypatch.setattr(PatchPrior, "__init__", first_image)
+    problems = _problems()
+    ct.bm3d(steps=2).solve_slices(problems)
+    for weight, problem in zip(weights[0], problems, strict=True):
+        told = problem.noise_std.square().reciprocal().flatten() @ _matrix().square()
+        assert float(weight) == pytest.approx(1.25 * float(told.mean().sqrt()), rel=0.15)
+    assert torch.equal(images[0], images[1])
+
+
+def test_the_image_is_the_last_that_was_cleaned_after_all_steps(monkeypatch):
+    cleaned, strengths, done = [], [], []
+    clean = PatchPrior.clean
+
+    def recorded(self, images, noise, *, strength, match):
+        strengths.append(strength)
+        cleaned.append(clean(self, images, noise, strength=strength, match=match))
+        return cleaned[-1]
+
+    monkeypatch.setattr(PatchPrior, "clean", recorded)
+    problems = _problems()
+    found = ct.bm3d(steps=3, strength=1.7).solve_slices(
+        problems, progress=lambda *counts: done.append(counts)
+    )
+    assert strengths == [1.7] * 3
+    assert torch.equal(torch.stack([one.mean for one in found]), cleaned[-1])
+    assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_where_no_ray_passes_the_guess_weighs_a_fiftieth_of_its_usual_weight():

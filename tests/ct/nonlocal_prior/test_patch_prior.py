@@ -46,11 +46,15 @@ def test_each_slice_has_its_own_noise():
 
 
 def test_the_priors_weight_grows_and_groups_are_formed_anew(monkeypatch):
-    weights, matchings = [], []
+    weights, matchings, iterated = [], [], []
     step, match = DataStep.__call__, patch_prior.match_blocks
 
     def recorded(self, guess, weight, iterations):
         weights.append(weight)
+        iterated.append(iterations)
+        # noise without rays would be zero; the image goes on from the one cleaned last
+        assert guess[0].any()
+        assert not guess[1:].any()
         return step(self, guess, weight, iterations)
 
     def counted(*arguments, **portions):
@@ -61,4 +65,5 @@ def test_the_priors_weight_grows_and_groups_are_formed_anew(monkeypatch):
     monkeypatch.setattr(patch_prior, "match_blocks", counted)
     ct.reconstruct(_rays().sinograms[0] + 3.0, SCAN, GRID, method=ct.bm3d(steps=5), noise_std=0.1)
     assert np.allclose(weights, 0.6 * (80 / 0.6) ** (np.arange(5) / 4))
+    assert iterated == [8] * 5
     assert len(matchings) == 2  # at the first step and the fourth
