@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from bayesnn.checks import check_positive
 from bayesnn.class_probabilities import ClassProbabilities
+from ensembles.class_codes import class_codes
 from ensembles.class_posterior import class_posterior
 from ensembles.default_network import default_network
 from ensembles.estimators.base import EnsembleBase
@@ -171,7 +171,8 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         given = self.temperature
         temperature = None if given is None else check_positive(given, "temperature")
         data = self._fit_data(X, y, sample_weight)
-        codes = self._codes(data.y)
+        known = self.classes_ if self._goes_on() else None
+        self.classes_, codes = class_codes(data.y, known=known)
         self.likelihood_ = cross_entropy() if self.likelihood is None else self.likelihood
         inputs, dtype = data.inputs, data.inputs.dtype
         n_classes = len(self.classes_)
@@ -306,24 +307,6 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
             return self.trainer
         default = default_trainer(len(inputs), len(self.classes_), loss)
         return class_trainer(len(inputs)) if isinstance(default, Adam) else default
-
-    def _codes(self, y: NDArray[Any]) -> Tensor:
-        """Return the number of each row's class, once the labels are kept."""
-        check_classification_targets(y)
-        if self._goes_on():
-            unknown = np.setdiff1d(y, self.classes_).tolist()
-            if unknown:
-                raise ValueError(
-                    f"y: expected classes of the last fit with warm_start=True, got {unknown[:5]} "
-                    "too; set warm_start=False."
-                )
-            return torch.from_numpy(np.searchsorted(self.classes_, y))
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) == 1:
-            raise ValueError(
-                f"y: expected at least 2 classes, got one, {self.classes_.tolist()[0]!r}, alone."
-            )
-        return torch.from_numpy(codes.astype(np.int64))
 
     def _temperature(
         self, inputs: Tensor, one_hot: Tensor, loss: Loss, data: FitData, held_out: Tensor
