@@ -60,6 +60,30 @@ def test_eight_steps_are_enough_however_unequal_the_rays_are():
     assert float((step(guess, 1.0, 8) - exact).norm() / exact.norm()) < 0.02
 
 
+def test_two_steps_are_enough_where_the_prior_weighs_most():
+    # the inverse by which directions are preconditioned is then all but exact
+    step = _step(_rays())
+    guess = torch.zeros(2, 12, 10, dtype=torch.float64)
+    exact = step(guess, 80.0, 100)
+    assert float((step(guess, 80.0, 2) - exact).norm() / exact.norm()) < 0.002
+
+
+def test_equal_rays_tell_the_same_of_each_pixel_that_they_reach_however_few_they_are():
+    narrow = ct.ParallelBeam(SCAN.angles, n_detectors=8)
+    projector = ct.projector(GRID, narrow)
+    rays = LeastSquares(
+        projector=projector,
+        sinograms=torch.zeros(2, 7, 8, dtype=torch.float64),
+        precision=torch.tensor([0.5, 3.0], dtype=torch.float64)[:, None, None].expand(2, 7, 8),
+    )
+    metric = fourier_metric(projector, GRID, narrow, rays.sinograms)
+    step = data_step(rays, metric.projection)
+    reached = projector.T(torch.ones(7, 8, dtype=torch.float64))
+    assert 0 < 2 * float(reached.min()) < float(reached.max())
+    for told, precision in zip(step.told, (0.5, 3.0), strict=True):
+        assert torch.allclose(told, step.diagonal * precision)
+
+
 def test_what_rays_tell_of_a_pixel_is_the_diagonal_of_the_normal_equations():
     rays = _rays()
     uneven = rays.precision * torch.linspace(0.1, 4.0, 17)
