@@ -317,6 +317,21 @@ def test_errors_where_the_known_scans_are_but_larger_scale_these(scene, larger):
     assert float(beyond.detail[0]) < 0.1 * larger**2
 
 
+def test_known_errors_are_scaled_where_no_detail_is_missing(scene):
+    scan, A, body = scene
+    error = A((body - torch.roll(body, 1, 0)) * _normal(64, 64, seed=0))
+    rays = HeldOutRays(
+        residual=2 * error + 0.3 * _normal(60, 92, seed=3),
+        noise_variance=torch.full((60, 92), 0.09, dtype=torch.float64),
+        measured=torch.ones(60, 92, dtype=torch.bool),
+        predictable=torch.stack([error, error]),
+    )
+    parts = torch.stack([body, 1 - body])
+    beyond = missing_detail(rays, parts, A, ray_bands(scan, 0.5, body.device), 0.5)
+    assert beyond.detail.tolist() == [0, 0]
+    assert beyond.scale == pytest.approx(4, rel=0.2)
+
+
 def test_the_variance_rises_with_the_features_and_is_right_among_those_alike():
     # errors that saturate: a plane through logs of features overshoots where these are largest
     sizes = torch.linspace(-3, 3, 64, dtype=torch.float64).exp().expand(64, 64)

@@ -83,6 +83,13 @@ def test_shares_of_a_spectrum_are_its_integral_over_rings(power):
     assert sum(shares) == pytest.approx(1)
 
 
+def test_the_bands_together_are_the_ramps_root_up_to_the_highest_frequency():
+    bands = ray_bands(ct.ParallelBeam([0.0], 40), 1.0, torch.device("cpu"))
+    k = torch.fft.rfftfreq(bands.n_padded, dtype=torch.float64)
+    assert float(k[-1]) == 0.5
+    assert torch.equal(bands.responses.sum(0), k.sqrt())
+
+
 def test_frequencies_that_no_pixel_has_are_in_no_band():
     # bins of 0.25 mm and pixels of 1 mm: up to 0.125 cycles a bin
     scan = ct.ParallelBeam([0.0], 256, detector_spacing=0.25)
