@@ -64,14 +64,16 @@ def jackknife(
        (`ct.posterior.known_scan`). Its errors are known, so they teach how large an error goes with
        how much spread, and how errors are distributed: log v₀(x) = f(Σ_j b_j log φ_j(x)), f rising.
     3. rays of the measured scan that were held out tell of errors of which the simulated scan knows
-       nothing, detail that R always flattens: its variance inside and outside the body, c₁ and c₂,
-       follows from the rays' energies, filtered so that they are those of single pixels
-       (`ct.posterior.missing_detail`), of which a part is taken to be missing in m too.
+       nothing (`ct.posterior.missing_detail`): by how much its squared errors are too small, 1 + a,
+       and the variance of detail that R always flattens, inside and outside the body, c₁ and c₂.
+       They follow from the rays' energies, filtered so that they are those of single pixels. Of
+       the detail a part is taken to be missing in m too; all of it from a = 1/2.
 
     A pixel's variance is (1 + a) v₀ + c₁ b + c₂ (1 − b), with b the body's share of its
-    neighbourhood and 1 + a how much more held-out rays err than the simulated scan's do, and
-    the half widths of intervals are quantiles of the simulated scan's errors, with detail of that
-    variance added, whose tails are Student's with 6 degrees of freedom.
+    neighbourhood, and the half widths of intervals are quantiles of the simulated scan's errors,
+    scaled alike, with detail of that variance added, whose tails are Student's with 6 degrees of
+    freedom. Samples are correlated as the folds' images are; what these do not explain is detail as
+    fine as held-out rays show it (`ct.posterior.detail_decay`).
 
     Held-out views tell nothing of directions that no view sees, outside a limited arc; where there
     are any, the result's `calibration` names them.
