@@ -96,9 +96,12 @@ def _corner_sums(
     Float64[Tensor, "groups 3"],
     Complex128[Tensor, "groups 3 frequencies"],
     Float64[Tensor, " frequencies"],
-    int,
+    float,
 ]:
-    """Return constants and kernels of ⟨F₁, F₁⟩, ⟨F₂, F₁⟩, ⟨F₂, F₂⟩ as functions of the centre."""
+    """Return ⟨F₁, F₁⟩, ⟨F₂, F₁⟩, ⟨F₂, F₂⟩ as functions of the centre, and how many terms they have.
+
+    They are constants and kernels over frequencies; the terms are those that are independent.
+    """
     length = 2 ** math.ceil(math.log2(2 * scan.n_detectors))
     n_orders = math.floor(math.pi / step_between_views(scan.angles, math.pi))
     n_orders = min(n_orders, _MOST_ORDERS)
@@ -121,5 +124,7 @@ def _corner_sums(
     kernel = [sign * (ahead[a] * back[b] + ahead[b] * back[a]) for a, b in pairs]
     constants = torch.stack([(group.double() @ (corner * one)).sum(1) for one in constant], dim=1)
     kernels = torch.stack([group.to(waves) @ (corner * one) for one in kernel], dim=1)
+    # the transform is longer than the detector: so many of its frequencies are independent
+    n_terms = float(corner.sum()) * scan.n_detectors / length
     # y² had been divided by the largest value, for the sake of rounding
-    return constants * scale, kernels * scale[:, None], omega, int(corner.sum())
+    return constants * scale, kernels * scale[:, None], omega, n_terms

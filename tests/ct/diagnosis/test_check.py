@@ -12,6 +12,7 @@ from torch import Tensor
 
 import ct
 from bayesnn.seeds import seeded_generator
+from ct.data.simulated_scans import parallel_scan
 from ct.geometry import Scan, with_angles
 from tests.ct.diagnosis.polychromatic import hardened
 from tests.reference.ellipses import Ellipse, line_integrals, random_ellipses, with_noise
@@ -98,6 +99,53 @@ def test_rings(seed: int, views: tuple[int, float], bin_: int) -> None:
     found = ct.mismatch(sinogram, None, torch.tensor(std), scan, GRID).findings
     assert [finding.name for finding in found] == ["rings"]
     assert any(f"{k}" in found[0].text for k in (bin_ - 1, bin_, bin_ + 1))
+
+
+@pytest.mark.parametrize(
+    ("size", "views", "seed", "index"),
+    [(32, 40, 12, 0), (48, 30, 0, 1), (48, 60, 0, 1), (64, 20, 6, 1)],
+)
+def test_edges_that_stay_in_a_bin_for_half_of_the_views_are_no_rings(
+    size: int, views: int, seed: int, index: int
+) -> None:
+    # once called rings, such edges were "taken out", and the rest fitted a centre 1.5 bins away
+    grid = ct.ImageGrid((size, size))
+    scan = parallel_scan(grid, views=views)
+    clean = ct.shepp_logan(grid, seed=seed, index=index).sinogram(scan)
+    assert names(*with_noise(clean, snr_db=40, seed=seed), scan, grid) == []
+
+
+def test_false_alarms_of_small_scans_are_rare() -> None:
+    alarms = 0
+    for index in range(160):
+        grid = ct.ImageGrid(((32, 48, 64, 96)[index % 4],) * 2)
+        scan = parallel_scan(grid, views=20 + 10 * (index // 4 % 5))
+        clean = ct.shepp_logan(grid, seed=2, index=index).sinogram(scan)
+        alarms += bool(names(*with_noise(clean, snr_db=40, seed=index), scan, grid))
+    assert alarms == 0
+
+
+def test_noise_of_rays_beside_the_image_is_no_truncation() -> None:
+    grid = ct.ImageGrid((48, 48))
+    scan = parallel_scan(grid, views=40)
+    clean = ct.shepp_logan(grid).sinogram(scan)
+    for seed in range(5):
+        assert names(*with_noise(clean, snr_db=22, seed=seed), scan, grid) == []
+
+
+@settings(max_examples=10)
+@given(
+    seed=SEEDS, views=st.sampled_from([20, 40, 60]), shift=st.sampled_from([-4.0, -1.5, 1.5, 3.0])
+)
+def test_a_wrong_centre_of_a_small_scan(seed: int, views: int, shift: float) -> None:
+    grid = ct.ImageGrid((64, 64))
+    scan = parallel_scan(grid, views=views)
+    clean = ct.shepp_logan(grid, seed=seed).sinogram(scan)
+    sinogram, std = with_noise(clean, snr_db=40, seed=seed)
+    wrong = ct.ParallelBeam(scan.angles, scan.n_detectors, center=scan.center + shift)
+    (found,) = ct.mismatch(sinogram, None, torch.tensor(std), wrong, grid).findings
+    assert found.name == "centre of rotation"
+    assert found.size == pytest.approx(-shift, abs=0.5)
 
 
 @settings(max_examples=8)
