@@ -194,6 +194,25 @@ def test_slices_of_unequal_noise_come_out_of_a_stack_as_they_do_alone():
         assert torch.allclose(one.mean, method.solve(problem, seed=0).mean, rtol=1e-8, atol=1e-8)
 
 
+def test_rays_of_noise_alone_are_as_noisy_as_those_measured_and_zero_where_none_was(monkeypatch):
+    seen = []
+    made = bm3d.data_step
+
+    def recorded(rays, gram):
+        seen.append(rays)
+        return made(rays, gram)
+
+    monkeypatch.setattr(bm3d, "data_step", recorded)
+    problems = _problems()
+    ct.bm3d(steps=2).solve_slices(problems)
+    sinograms = seen[0].sinograms[len(problems) :].view(2, 2, 7, 17)
+    for k, problem in enumerate(problems):
+        measured = problem.noise_std.isfinite()
+        scores = (sinograms[:, k] / problem.noise_std)[:, measured]
+        assert float(scores.square().mean()) == pytest.approx(1, abs=0.3)
+        assert not sinograms[:, k][:, ~measured].any()
+
+
 def test_it_starts_from_total_variation_that_weighs_as_much_as_the_noise_of_a_pixel(monkeypatch):
     weights, images = [], []
     solved, clean = bm3d.minimise, PatchPrior.__init__
