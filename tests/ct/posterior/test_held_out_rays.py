@@ -66,7 +66,12 @@ def _problem() -> Problem:
 
 
 def _solved(
-    monkeypatch: pytest.MonkeyPatch, *, broken: int = -1, seed: int = 0, scale: float = 1.0
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    broken: int = -1,
+    seed: int = 0,
+    scale: float = 1.0,
+    detail: tuple[float, float] = (4.0, 9.0),
 ) -> tuple[Problem, Estimate, dict[str, object]]:
     """Return an estimate, and what its rays and its samples' gain were made of."""
     seen: dict[str, object] = {}
@@ -74,7 +79,7 @@ def _solved(
 
     def amounts(rays: HeldOutRays, *_: object) -> BeyondKnown:
         seen["rays"] = rays
-        return BeyondKnown(scale=scale, detail=torch.tensor([4.0, 9.0], dtype=torch.float64))
+        return BeyondKnown(scale=scale, detail=torch.tensor(detail, dtype=torch.float64))
 
     def recorded_gain(error: torch.Tensor, images: torch.Tensor) -> object:
         seen["error"], seen["images"] = error, images
@@ -119,6 +124,13 @@ def test_rays_beside_a_fold_that_diverged_are_left_out(monkeypatch):
     views = (FOLDS[neighbours(SCAN)] != 1).all(0)
     assert int(views.sum()) == 3
     assert torch.equal(rays.measured, problem.noise_std.isfinite() & views[:, None])
+
+
+def test_errors_that_are_all_larger_have_the_same_half_widths_over_their_deviation(monkeypatch):
+    _, one, _ = _solved(monkeypatch, detail=(0.0, 0.0))
+    _, other, _ = _solved(monkeypatch, scale=4.0, detail=(0.0, 0.0))
+    assert torch.allclose(other.std, 2 * one.std)
+    assert other.half_widths == pytest.approx(one.half_widths)
 
 
 @pytest.mark.parametrize(
