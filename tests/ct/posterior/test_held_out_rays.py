@@ -126,6 +126,25 @@ def test_rays_beside_a_fold_that_diverged_are_left_out(monkeypatch):
     assert torch.equal(rays.measured, problem.noise_std.isfinite() & views[:, None])
 
 
+def test_samples_are_made_of_the_measured_scans_folds_and_detail_as_fine_as_its_rays(monkeypatch):
+    seen: dict[str, object] = {}
+    parts, decay = module.error_parts, module.detail_decay
+
+    def recorded_parts(std: torch.Tensor, images: torch.Tensor, gain: object) -> object:
+        seen["images"], seen["parts"] = images, parts(std, images, gain)
+        return seen["parts"]
+
+    def recorded_decay(rays: HeldOutRays, explained: float, *rest: object) -> float:
+        seen["explained"] = explained
+        return decay(rays, explained, *rest)
+
+    monkeypatch.setattr(module, "error_parts", recorded_parts)
+    monkeypatch.setattr(module, "detail_decay", recorded_decay)
+    _solved(monkeypatch)
+    assert [float(one[0, 0]) for one in seen["images"]] == [0, 1, 2]
+    assert seen["explained"] == seen["parts"].explained
+
+
 def test_errors_that_are_all_larger_have_the_same_half_widths_over_their_deviation(monkeypatch):
     _, one, _ = _solved(monkeypatch, detail=(0.0, 0.0))
     _, other, _ = _solved(monkeypatch, scale=4.0, detail=(0.0, 0.0))
