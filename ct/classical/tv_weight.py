@@ -70,7 +70,10 @@ def choose_weights(
     Rays through air may have thousands of times the photons of others. Their residuals would be
     most of any χ², long before the iteration has brought them down to the noise, and the rays
     through the object would not be heard; so no ray is taken for more than four times as exact as
-    the noise's root mean square.
+    the noise's root mean square. The iteration is the slower for unequal rays, and the smaller λ
+    is: a small λ's score would be taken too early, and one that was tried later seem better because
+    it went on. So the search begins as far above λ = rays/TV(x) as rays are unequal, by the
+    mean of their precisions times that of their variances, and then tries larger weights first.
 
     Args:
         problem: sinograms and precisions; its weights do not matter.
@@ -84,9 +87,13 @@ def choose_weights(
     held = _held_out(problem)
     fitted = dataclasses.replace(problem, precision=torch.where(held, 0.0, problem.precision))
     state, weights = _first_weights(fitted, metric)
+    searches = [
+        _Search(origin=weight, first=first)
+        for weight, first in zip(weights.log().tolist(), _steps_above(fitted), strict=True)
+    ]
+    weights = weights.new_tensor([search.next for search in searches]).exp()
     fitted = dataclasses.replace(fitted, weights=weights)
     ended = state
-    searches = [_Search(origin=weight) for weight in fitted.weights.log().tolist()]
     open_slices = list(range(len(searches)))
     for tried in range(1, _MOST_WEIGHTS + 1):
         state, scores = _settled(fitted, problem, metric, state, held)
@@ -121,6 +128,15 @@ def _bounded(
     mean = _total(variance) / measured.sum(dim=(-2, -1)).clamp(min=1)
     most = (_MOST_PRECISE / mean.clamp(min=1e-300))[:, None, None]
     return torch.minimum(precision.double(), most).to(precision)
+
+
+def _steps_above(fitted: TVProblem) -> list[int]:
+    """Return log(mean precision · mean variance) in factors of 1.6: 0 where rays are equal."""
+    measured = fitted.precision > 0
+    n_rays = measured.sum(dim=(-2, -1)).double().clamp(min=1)
+    variance = torch.where(measured, 1 / fitted.precision, 0.0)
+    unequal = _total(fitted.precision) / n_rays * (_total(variance) / n_rays)
+    return [round(math.log(max(one, 1.0)) / math.log(_FACTOR)) for one in unequal.tolist()]
 
 
 def _first_weights(fitted: TVProblem, metric: Metric) -> tuple[State, Float64[Tensor, " slices"]]:
@@ -182,17 +198,20 @@ def _settled(
 
 @dataclass(kw_only=True)
 class _Search:
-    """One slice's scores over log λ, at origin + k log 1.6."""
+    """One slice's scores over log λ, at origin + k log 1.6, from k = first on."""
 
     origin: float
+    first: int = 0
     scores: dict[int, float] = field(default_factory=dict)
-    current: int = 0
+
+    def __post_init__(self) -> None:
+        self.current = self.first
 
     def add(self, score: float) -> None:
         """Take the score at the current weight, and go to the next."""
         self.scores[self.current] = score
-        k = self._lowest
-        self.current = k - 1 if k - 1 not in self.scores else k + 1
+        k, step = self._lowest, 1 if self.first > 0 else -1
+        self.current = k + step if k + step not in self.scores else k - step
 
     @property
     def done(self) -> bool:
@@ -202,7 +221,7 @@ class _Search:
 
     @property
     def next(self) -> float:
-        """The next log λ: below the lowest score's, or above where below was tried."""
+        """The next log λ: on one side of the lowest score's, or the other where that was tried."""
         return self.origin + self.current * math.log(_FACTOR)
 
     @property

@@ -12,7 +12,7 @@ from ct.classical.primal_dual import minimise, start
 from ct.classical.primal_dual_metric import Metric, fourier_metric
 from ct.classical.tv_differences import isotropic
 from ct.classical.tv_objective import TVProblem, tv_problem
-from ct.classical.tv_weight import _Search, choose_weights
+from ct.classical.tv_weight import _Search, _steps_above, choose_weights
 from ct.problem import Problem
 
 # thousands of small steps: checks of shapes would take as long as the steps; other tests have them
@@ -161,3 +161,42 @@ def test_rays_through_air_do_not_decide_alone() -> None:
         )
         errors.append(float((found.images - truth).square().mean().sqrt()))
     assert errors[1] == min(errors)
+
+
+@unchecked
+@pytest.mark.parametrize(("views", "noise", "rim"), [(20, 0.02, 3.0), (40, 0.003, 0.0)])
+def test_a_slow_iteration_is_not_taken_for_a_better_weight(
+    views: int, noise: float, rim: float
+) -> None:
+    # hundreds of times the photons beside the object, and so many that the iteration takes long:
+    # searched from below, weights a tenth of the best or less seemed best
+    problem, metric, truth = _phantom(views, 0.3)
+    radius = (GRID.x_positions.square() + GRID.y_positions.square()[:, None]).sqrt()
+    truth = truth + rim * ((radius > 10) & (radius < 12.2))
+    clean = problem.projector(truth)[None]
+    noise_std = noise * (2.25 * clean / clean.max()).exp()
+    draws = torch.randn(clean.shape, generator=torch.Generator().manual_seed(3)).to(clean)
+    bright = dataclasses.replace(
+        problem, sinograms=clean + noise_std * draws, precision=noise_std.square().reciprocal()
+    )
+    chosen = choose_weights(bright, metric).weights
+    errors = [
+        _error(dataclasses.replace(bright, weights=factor * chosen), metric, truth)
+        for factor in (0.1, 1.0, 10.0)
+    ]
+    assert errors[1] == min(errors)
+
+
+def test_equal_rays_are_searched_from_where_their_number_says_unequal_ones_from_above() -> None:
+    problem, _, _ = _phantom(12, 0.5, slices=2)
+    precision = problem.precision.clone()
+    precision[1, ::2] *= 16
+    precision[1, :, 20] = 0  # missing rays do not count
+    # mean precision 8.5, mean variance (1 + 1/16)/2: 4.5 = 1.6^3.2
+    assert _steps_above(dataclasses.replace(problem, precision=precision)) == [0, 3]
+    search = _Search(origin=0.0, first=3)
+    tried = []
+    while not search.scores or not search.done:
+        tried.append(round(search.next / math.log(1.6)))
+        search.add((search.next - 2.2) ** 2)  # lowest between 4 and 5 steps
+    assert tried == [3, 4, 5, 6]
