@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from bayesnn.versions import installed_versions
 from ct.commands.convert import convert
 from ct.commands.demo import demo
 from ct.commands.evaluate import evaluate
@@ -26,11 +27,31 @@ _UsageError: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="bayesnn-ct",
-    help="CT images from sinograms, with an error bar for every pixel.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"bayesnn-ct {installed_versions('bayesnn')['bayesnn']}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _before_any_command(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """CT images from sinograms, with an error bar for every pixel."""
+
+
 for command in (demo, simulate, info, find_center, reconstruct, evaluate, region, convert):
     app.command()(command)
 

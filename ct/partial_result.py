@@ -175,7 +175,7 @@ def _earlier(
     if not resume:
         raise ValueError(
             f"{output}: an interrupted run left its work in {partial_path(output)}; say "
-            "--resume to go on with them, or delete that file to start again."
+            "--resume to go on with it, or delete that file to start again."
         )
     known = json.loads(json.dumps(work))
     different = sorted(

@@ -12,6 +12,7 @@ import torch
 from bayesnn.checks import check_count, check_positive
 from ct.chunk import images_in_hounsfield, solve_chunk
 from ct.data.digest import content_digest
+from ct.data.result_file import holds_result
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.simulation import check_output, versions
 from ct.diagnosis.noise_level import check_noise_level
@@ -70,6 +71,7 @@ def reconstruct_file(
     """
     start = time.monotonic()
     check_output(config.output, config.sinogram)
+    _check_replaceable(config.output)
     method = choose_method(config.method, config.settings)
     _check_packages(method)
     device = choose_device(config.device)
@@ -153,6 +155,14 @@ def reconstruct_file(
         calibration="" if method.n_samples is None else summarise_calibration(records),
         warnings=warnings_of(records),
     )
+
+
+def _check_replaceable(output: Path) -> None:
+    """Refuse to replace a file that is no result; an empty one holds nothing to lose."""
+    if output.exists() and output.stat().st_size and not holds_result(output):
+        raise ValueError(
+            f"{output}: exists and is no whole reconstruction; name another output, or delete it."
+        )
 
 
 def _check_packages(method: Method) -> None:

@@ -161,6 +161,15 @@ def open_reconstruction(path: str | os.PathLike[str]) -> Iterator[StoredReconstr
         yield stored
 
 
+def holds_result(path: Path) -> bool:
+    """Return whether a file is one of our results, by its format; what it holds is not read."""
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs.get("format", "")).startswith(f"{_FORMAT} ")
+    except OSError:
+        return False
+
+
 def read_result(
     path: str | os.PathLike[str], slices: Sequence[int] | None = None
 ) -> Reconstruction:

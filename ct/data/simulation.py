@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,7 @@ def simulate_file(config: SimulateConfig, *, progress: Progress | None = None) -
     check_count(config.seed, "--seed", minimum=0)
     check_output(config.output, config.image)
     if config.truth is not None:
-        check_output(config.truth, config.image)
+        check_output(config.truth, config.image, suffixes=(".npy",))
         if config.truth.absolute() == config.output.absolute():
             raise ValueError(f"--truth: {config.truth} is the output too; choose another file.")
     noise = noise_of(config)
@@ -97,19 +97,24 @@ def simulate_file(config: SimulateConfig, *, progress: Progress | None = None) -
         )
 
 
-def check_output(output: Path, source: Path | None) -> None:
+def check_output(
+    output: Path, source: Path | None, *, suffixes: Sequence[str] = (".h5", ".hdf5")
+) -> None:
     """Refuse an output that cannot be written, or that would replace its own input.
 
     Args:
         output: the file to be written.
         source: the file to be read, if there is one.
+        suffixes: what its name may end in.
 
     Raises:
-        ValueError: the output cannot be written, or is the input.
+        ValueError: the output cannot be written, is the input, or is named as another kind of file.
     """
     check_writable(output)
     if source is not None and output.exists() and source.exists() and output.samefile(source):
         raise ValueError(f"{output}: is the input, and would be replaced; choose another output.")
+    if output.suffix.lower() not in suffixes:
+        raise ValueError(f"{output}: expected a name that ends in {' or '.join(suffixes)}.")
 
 
 def sinogram_units(image_units: str) -> str:

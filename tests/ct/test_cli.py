@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from skimage import io
 
+from bayesnn.versions import installed_versions
 from ct.cli import run
 from ct.method_names import METHOD_NAMES
 
@@ -216,6 +217,14 @@ BAD_COMMANDS = {
     "counts without i0": ("reconstruct {0}/counts.npy -o {0}/b.h5 --angles 0:3:3", "--i0"),
     "no folder": ("reconstruct {0}/sino.h5 -o {0}/none/b.h5", "does not exist"),
     "output is a folder": ("reconstruct {0}/sino.h5 -o {0}", "found a folder"),
+    "output of no kind": ("reconstruct {0}/sino.h5 -o {0}/b.txt", "ends in .h5 or .hdf5"),
+    "output that is no result": ("reconstruct {0}/sino.h5 -o {0}/keep.h5", "no whole reconstr"),
+    "output that is a sinogram": ("reconstruct {0}/sino.h5 -o {0}/hu.h5", "name another output"),
+    "scan of no kind": ("simulate {0}/image.npy -o {0}/b.txt", "ends in .h5 or .hdf5"),
+    "truth of no kind": (
+        "simulate {0}/image.npy -o {0}/b.h5 --truth {0}/t.txt",
+        "t.txt: expected a name that ends in .npy",
+    ),
     "output is the input": ("reconstruct {0}/sino.h5 -o {0}/sino.h5", "is the input"),
     "unknown method": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --method magic", "magic"),
     "hu without water": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --hu", "--mu-water"),
@@ -261,6 +270,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     with h5py.File(folder / "hu.h5", "r+") as file:
         file.attrs["image_units"] = "HU"
     (folder / "empty.h5").touch()
+    (folder / "keep.h5").write_text("notes of a year")
     (folder / "short.h5").write_bytes((folder / "sino.h5").read_bytes()[:3000])
     (folder / "key.json").write_text('{"stepps": 3}')
     (folder / "set.json").write_text('{"settings": {"stepps": 3}}')
@@ -293,6 +303,13 @@ def test_the_console_script_itself(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == [done.stderr.rstrip("\n")]
     assert "nan.npy: expected finite values, found 24 NaN" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["nan.npy"]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"bayesnn-ct {installed_versions('bayesnn')['bayesnn']}\n"
+    assert printed.err == ""
 
 
 def test_help_does_not_load_torch() -> None:

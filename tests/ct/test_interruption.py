@@ -19,6 +19,7 @@ from tests.ct.workflow_runs import (
     assert_same_result,
     config,
     contents,
+    fbp_config,
     finished,
     interrupt_after,
 )
@@ -66,10 +67,13 @@ def test_nothing_is_left_where_nothing_was_finished(stack: Path, tmp_path: Path)
 
 def test_an_existing_result_stays_until_the_new_one_is_whole(stack: Path, tmp_path: Path) -> None:
     output = tmp_path / "rec.h5"
-    output.write_bytes(b"earlier")
+    reconstruct_file(fbp_config(stack, output))
+    earlier = output.read_bytes()
     with pytest.raises(KeyboardInterrupt):
         reconstruct_file(config(stack, output), progress=interrupt_after(2, 4))
-    assert output.read_bytes() == b"earlier"
+    assert output.read_bytes() == earlier
+    reconstruct_file(config(stack, output, resume=True))
+    assert "std" in contents(output)
 
 
 def test_training_goes_on_within_a_slice(
@@ -159,7 +163,7 @@ def test_the_state_of_the_first_slice_is_kept_too(stack: Path, tmp_path: Path, w
     output = tmp_path / "rec.h5"
     with pytest.raises(Interrupted, match=r"0 of 4 slices are kept.*--resume"):
         reconstruct_file(config(stack, output), progress=interrupt_after(0.5, 4))
-    with pytest.raises(ValueError, match="say --resume"):
+    with pytest.raises(ValueError, match="say --resume to go on with it, or delete"):
         reconstruct_file(config(stack, output))
     with pytest.raises(ValueError, match="differed in seed"):
         reconstruct_file(config(stack, output, resume=True, seed=1))
