@@ -153,7 +153,7 @@ def _describe_result(path: Path) -> dict[str, Any]:
         facts["maximum"] = max(float(np.max(image)) for image in mean)
         attributes = {name: _unpacked(plain(value)) for name, value in file.attrs.items()}
     geometry = attributes.pop("geometry", None)
-    for internal in ("json", "metadata", "single_image"):
+    for internal in ("json", "metadata", "single_image", "work"):
         attributes.pop(internal, None)
     if geometry is not None:
         facts |= _geometry_facts(*geometry_from_json(json.dumps(geometry)))

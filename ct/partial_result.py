@@ -76,22 +76,23 @@ class PartialResult:
         self.chunks[chunk] = record
         self.checkpoint.clear()
 
-    def finish(self, metadata: Metadata, grid: ImageGrid, scan: Scan) -> None:
+    def finish(self, metadata: Metadata, grid: ImageGrid, scan: Scan, work: str) -> None:
         """Make it the result file, and remove the journal.
 
         Args:
             metadata: the result's.
             grid: where the pixels are.
             scan: where the rays were.
+            work: what tells it from a result of other work.
 
         Raises:
             OSError: there is no room.
         """
         partial = partial_path(self.output)
         # HDF5 does not survive a full disk, so what it will add gets its room before
-        said = len(json.dumps(metadata)) + len(geometry_to_json(grid, scan))
+        said = len(json.dumps(metadata)) + len(geometry_to_json(grid, scan)) + len(work)
         reserve(self._values, self._layout.size + 4 * said + _STRUCTURE)
-        finish_result(partial, metadata, grid, scan)
+        finish_result(partial, metadata, grid, scan, work)
         os.fsync(self._values)
         partial.replace(self.output)
         journal_path(self.output).unlink()

@@ -22,7 +22,8 @@ class ReconstructConfig:
         device: "auto", "cpu", "cuda" or "cuda:1".
         seed: seed of everything random.
         slices: "a:b", the slices from a to before b; None for all.
-        resume: go on where an interrupted run of the same work stopped.
+        resume: go on where an interrupted run of the same work stopped; a whole result of the
+            same work stays as it is.
         noise_std: each ray's noise in the sinogram's units; None for what the counts say of each
             ray, or else an estimate from each slice (what a simulated file says of its noise is
             never used unasked).

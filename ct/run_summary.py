@@ -46,6 +46,7 @@ class ReconstructSummary:
         findings: what contradicts the scan's description, and in how many of these slices.
         calibration: how the spread was corrected, in words; "" for methods without one.
         warnings: what a user must know before the result is used.
+        unchanged: whether the result was whole before, and stayed as it was.
     """
 
     output: str
@@ -62,6 +63,7 @@ class ReconstructSummary:
     findings: dict[str, int]
     calibration: str = ""
     warnings: tuple[str, ...] = ()
+    unchanged: bool = False
 
 
 def summarise_noise(records: Sequence[Metadata]) -> NoiseSummary:

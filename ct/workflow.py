@@ -16,10 +16,11 @@ from ct.data.result_file import holds_result
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.simulation import check_output, versions
 from ct.diagnosis.noise_level import check_noise_level
+from ct.finished_result import finished_records, work_to_json
 from ct.geometry import ImageGrid
 from ct.geometry_json import geometry_to_json
 from ct.method_choice import choose_method
-from ct.partial_result import PartialResult, open_partial
+from ct.partial_result import PartialResult, open_partial, partial_path
 from ct.problem import Method, PackagedMethod
 from ct.problem import Progress as SliceProgress
 from ct.projectors.operator import projector
@@ -55,7 +56,7 @@ def reconstruct_file(
     with the number of slices. Every finished chunk is kept beside the output, and the state of
     the one in work about every 20 seconds where its method saves it (`Problem.checkpoint`), so
     that an interruption of any kind loses little; the result appears when it is whole. A run that
-    is resumed gives the same numbers, bit for bit.
+    is resumed gives the same numbers, bit for bit; where the result is whole, nothing is done.
 
     Args:
         config: what to do.
@@ -66,7 +67,7 @@ def reconstruct_file(
 
     Raises:
         ValueError: the input, a setting or the output cannot be used, the disk is full, or an
-            earlier run's slices are in the way (see `ReconstructConfig.resume`).
+            earlier run's slices are in the way or of other work (see `ReconstructConfig.resume`).
         Interrupted: Ctrl-C; finished slices are kept.
     """
     start = time.monotonic()
@@ -99,10 +100,52 @@ def reconstruct_file(
         noise_given=config.noise_std is not None,
         memory_budget=config.memory_budget,
     )
+    work = _work(config, source, solver, indices)
+    earlier = None
+    if config.resume and config.output.exists() and not partial_path(config.output).exists():
+        earlier = finished_records(config.output, work)
+    if earlier is None:
+        records, resumed = _solve(config, source, solver, indices, work, units, progress)
+    else:
+        records, resumed = earlier, len(indices)
+    pictures.draw(source, solver.projector)
+    return ReconstructSummary(
+        output=str(config.output),
+        method=method.name,
+        device=str(device),
+        slices=tuple(indices),
+        resumed=resumed,
+        seconds=time.monotonic() - start,
+        units=units,
+        noise=summarise_noise(records),
+        raised_counts=sum(one["raised"] for one in records),
+        missing_rays=sum(one["missing"] for one in records),
+        examined=sum("findings" in one["diagnostics"] for one in records),
+        findings=count_findings(records),
+        calibration="" if method.n_samples is None else summarise_calibration(records),
+        warnings=warnings_of(records),
+        unchanged=earlier is not None,
+    )
+
+
+def _solve(
+    config: ReconstructConfig,
+    source: ScanInput,
+    solver: SliceSolver,
+    indices: list[int],
+    work: Metadata,
+    units: str,
+    progress: Progress | None,
+) -> tuple[list[Metadata], int]:
+    """Write the result.
+
+    Returns:
+        Each slice's record, and how many slices an earlier run had finished.
+    """
     length = solver.chunk_length(torch.float32)
     with open_partial(
         config.output,
-        work=_work(config, source, solver, indices),
+        work=work,
         shapes=_shapes(solver, len(indices)),
         resume=config.resume,
     ) as partial:
@@ -128,7 +171,12 @@ def reconstruct_file(
                     images = images_in_hounsfield(images, config.mu_water)
                 partial.write(chunk, place, images, part.records)
             records = [one for chunk in sorted(partial.chunks) for one in partial.chunks[chunk]]
-            partial.finish(_metadata(config, units, method, records), grid, scan)
+            partial.finish(
+                _metadata(config, units, solver.method, records),
+                solver.grid,
+                solver.scan,
+                work_to_json(work, records),
+            )
         except KeyboardInterrupt as error:
             raise Interrupted(f"interrupted: {_kept(partial, indices)}") from error
         except OSError as error:
@@ -137,24 +185,8 @@ def reconstruct_file(
                 f"{_kept(partial, indices)}"
             ) from error
         except (MemoryError, RuntimeError) as error:
-            raise _out_of_memory(error, device, partial, indices) from error
-    pictures.draw(source, solver.projector)
-    return ReconstructSummary(
-        output=str(config.output),
-        method=method.name,
-        device=str(device),
-        slices=tuple(indices),
-        resumed=resumed,
-        seconds=time.monotonic() - start,
-        units=units,
-        noise=summarise_noise(records),
-        raised_counts=sum(one["raised"] for one in records),
-        missing_rays=sum(one["missing"] for one in records),
-        examined=sum("findings" in one["diagnostics"] for one in records),
-        findings=count_findings(records),
-        calibration="" if method.n_samples is None else summarise_calibration(records),
-        warnings=warnings_of(records),
-    )
+            raise _out_of_memory(error, solver.device, partial, indices) from error
+    return records, resumed
 
 
 def _check_replaceable(output: Path) -> None:

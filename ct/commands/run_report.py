@@ -11,6 +11,9 @@ def report_lines(summary: ReconstructSummary) -> list[str]:
     Args:
         summary: what the run did.
     """
+    if summary.unchanged:
+        same = "of the same input, settings and versions"
+        return [f"nothing is left to do: {summary.output} is whole, {same}"]
     n_slices = len(summary.slices)
     made = n_slices - summary.resumed
     speed = f"{made / summary.seconds:.3g} slices/s" if made > 1 else ""

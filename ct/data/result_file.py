@@ -48,7 +48,7 @@ def write_result(path: str | os.PathLike[str], result: Reconstruction) -> None:
                 file[name] = stack.detach().cpu().numpy()
 
 
-def finish_result(path: Path, metadata: Metadata, grid: ImageGrid, scan: Scan) -> None:
+def finish_result(path: Path, metadata: Metadata, grid: ImageGrid, scan: Scan, work: str) -> None:
     """Give a file that holds a stack's images all else that a result file needs.
 
     Args:
@@ -56,9 +56,12 @@ def finish_result(path: Path, metadata: Metadata, grid: ImageGrid, scan: Scan) -
         metadata: the result's.
         grid: where the pixels are.
         scan: where the rays were.
+        work: what tells it from a result of other work; no part of the metadata, because parts
+            of one stack differ in it.
     """
     with h5py.File(path, "r+", libver=("v110", "v110")) as file:
         _write_attributes(file, metadata, geometry_to_json(grid, scan))
+        file.attrs["work"] = work
         file.attrs["single_image"] = False
 
 
@@ -72,6 +75,7 @@ class StoredReconstruction:
         metadata: as of a `Reconstruction`.
         names: which images it holds: "mean", and "std" and "samples" where there are any.
         single_image: whether it was saved from one image and no stack.
+        work: what `finish_result` was given; None in files that were written otherwise.
     """
 
     def __init__(self, path: Path, file: h5py.File) -> None:
@@ -80,6 +84,7 @@ class StoredReconstruction:
         self.metadata = _read_attributes(file)
         self.names = tuple(name for name in _IMAGES if name in file)
         self.single_image = bool(file.attrs.get("single_image", False))
+        self.work = _text(file, "work") if "work" in file.attrs else None
         if "mean" not in file:
             raise ValueError("the dataset 'mean' is missing; the file is damaged.")
         self._file = file

@@ -161,6 +161,25 @@ def test_reconstruct_ends_with_what_it_did(
     assert picture[..., :3].std() > 20
 
 
+def test_resuming_what_is_done_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["reconstruct", f"{folder}/sino.h5", "-o", f"{folder}/rec.h5", "--resume"]
+    before = listing(folder)
+    assert run([*files, "--config", f"{folder}/tiny.json"]) == 0
+    printed = capsys.readouterr()
+    (line,) = printed.out.splitlines()
+    assert line.startswith(f"nothing is left to do: {folder}/rec.h5 is whole")
+    assert run([*files, "--config", f"{folder}/tiny.json", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["resumed"], said["unchanged"]) == (2, True)
+    assert run([*files, "--config", f"{folder}/tiny.json", "--seed", "1"]) == 2
+    assert "differs in seed;" in capsys.readouterr().err
+    assert run(["info", f"{folder}/rec.h5", "--json"]) == 0
+    assert "work" not in json.loads(capsys.readouterr().out)
+    assert listing(folder) == before
+
+
 def test_what_must_be_known_goes_to_stderr_and_the_object_stays_one(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

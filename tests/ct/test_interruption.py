@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import h5py
 import pytest
 
 from ct.partial_result import journal_path
+from ct.result import Reconstruction
 from ct.workflow import Interrupted, reconstruct_file
 from tests.ct.workflow_runs import (
     TINY,
@@ -57,6 +61,66 @@ def test_other_work_is_not_resumed(
     with pytest.raises(ValueError, match="say --resume"):
         reconstruct_file(config(stack, tmp_path / "rec.h5"))
     assert finished(tmp_path / "rec.h5") == [0]
+
+
+def test_a_whole_result_of_the_same_work_is_left_as_it_is(
+    stack: Path, tmp_path: Path, walk: Walk
+) -> None:
+    output = tmp_path / "rec.h5"
+    first = reconstruct_file(config(stack, output))
+    before = (output.read_bytes(), output.stat().st_mtime_ns)
+    walk.taken[0].clear()
+    again = reconstruct_file(config(stack, output, resume=True, figure=tmp_path / "a.png"))
+    assert walk.taken[0] == []
+    assert (output.read_bytes(), output.stat().st_mtime_ns) == before
+    assert (tmp_path / "a.png").exists()
+    assert not first.unchanged
+    told = {"resumed": 4, "unchanged": True, "seconds": again.seconds}
+    assert again == dataclasses.replace(first, **told)
+    reconstruct_file(config(stack, output))  # without --resume it is made anew
+    assert len(walk.taken[0]) == 4 * walk.steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"seed": 1}, "seed"), ({"remove_stripes": True, "slices": "0:2"}, "remove_stripes, slices")],
+)
+def test_a_whole_result_of_other_work_is_refused(
+    stack: Path, tmp_path: Path, changes: dict[str, object], named: str
+) -> None:
+    output = tmp_path / "rec.h5"
+    reconstruct_file(fbp_config(stack, output))
+    before = output.read_bytes()
+    with pytest.raises(ValueError, match=f"it is whole and differs in {named};"):
+        reconstruct_file(fbp_config(stack, output, resume=True, **changes))
+    shutil.copy(stack, tmp_path / "other.h5")
+    with h5py.File(tmp_path / "other.h5", "r+") as file:
+        file["sinogram"][0, 0, 0] += 1
+    with pytest.raises(ValueError, match="differs in sinogram;"):
+        reconstruct_file(fbp_config(tmp_path / "other.h5", output, resume=True))
+    assert output.read_bytes() == before
+
+
+def test_a_result_that_does_not_say_of_which_work_it_is_starts_anew(
+    stack: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "rec.h5"
+    reconstruct_file(fbp_config(stack, output))
+    Reconstruction.load(output).save(output)
+    with pytest.warns(UserWarning, match="does not say of which work it is"):
+        summary = reconstruct_file(fbp_config(stack, output, resume=True))
+    assert (summary.resumed, summary.unchanged) == (0, False)
+
+
+def test_slices_of_an_interrupted_run_come_before_an_older_result(
+    stack: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "rec.h5"
+    reconstruct_file(fbp_config(stack, output, seed=1))
+    with pytest.raises(Interrupted):
+        reconstruct_file(config(stack, output), progress=interrupt_after(2, 4))
+    summary = reconstruct_file(config(stack, output, resume=True))
+    assert (summary.resumed, summary.unchanged) == (2, False)
 
 
 def test_nothing_is_left_where_nothing_was_finished(stack: Path, tmp_path: Path) -> None:
