@@ -39,7 +39,7 @@ class ChosenWeights:
     Attributes:
         weights: λ of every slice, for all rays.
         state: the iteration's state with the last weight tried, to go on from.
-        tried: how many weights each slice took.
+        tried: how many weights were tried for each slice.
     """
 
     weights: Float64[Tensor, " slices"]
@@ -73,7 +73,8 @@ def choose_weights(
     the noise's root mean square. The iteration is the slower for unequal rays, and the smaller λ
     is: a small λ's score would be taken too early, and one that was tried later seem better because
     it went on. So the search begins as far above λ = rays/TV(x) as rays are unequal, by the
-    mean of their precisions times that of their variances, and then tries larger weights first.
+    mean of their precisions times that of their variances, tries larger weights first, and scores
+    the one below the best again.
 
     Args:
         problem: sinograms and precisions; its weights do not matter.
@@ -209,15 +210,18 @@ class _Search:
 
     def add(self, score: float) -> None:
         """Take the score at the current weight, and go to the next."""
+        self.scores.pop(self.current, None)  # the dictionary keeps the order of scores
         self.scores[self.current] = score
         k, step = self._lowest, 1 if self.first > 0 else -1
         self.current = k + step if k + step not in self.scores else k - step
 
     @property
     def done(self) -> bool:
-        """Whether the lowest score has one on either side."""
-        k = self._lowest
-        return k - 1 in self.scores and k + 1 in self.scores
+        """Whether the lowest score has one on either side, below not from long before."""
+        k, order = self._lowest, list(self.scores)
+        if k - 1 not in self.scores or k + 1 not in self.scores:
+            return False
+        return self.first == 0 or order.index(k - 1) > order.index(k)
 
     @property
     def next(self) -> float:

@@ -10,6 +10,7 @@ _DIFFERENCE = (1.0, -4.0, 6.0, -4.0, 1.0)  # what it leaves of a smooth view is 
 _MAD_OF_UNIT_NORMAL = 0.6744898
 _MEDIAN_SPREAD = 1.2533  # standard deviation of a median of many normal numbers, times √number
 _PARTS, _INDEPENDENT = 4, 2  # of the views; neighbouring parts see the same edge
+_FEW_BINS = 256
 _MIRROR = 3  # bins around a bin's mirror image in which a symmetric object may show the same
 _TIMES = 1.5
 THRESHOLD = 6.0
@@ -24,12 +25,13 @@ def striped_bins(
 
     T_k = |median_θ D(θ, k)| / e_k, with D the fourth difference along the detector. If views are
     independent, the median's variance is (1.25 s_k)²/views, s_k being the spread of D over them.
-    Where bins are few, they are not: an edge may stay within one bin for half of the views or more.
-    A stripe is the same in all quarters of the views, an edge is not. So what the variance of the
-    quarters' medians has beyond four times the first is the object's, and half of it (neighbours
-    see the same edge: four count as two) is added to e_k². An edge of an object that is round about
-    the axis stays where it is, but shows itself at the mirror image about the axis too: a stripe is
-    what exceeds 1.5 T there by 6. Stripes within three bins of the axis therefore stay unnoticed.
+    Where bins are few (256 at most), they are not: an edge may stay within one bin for half of the
+    views or more. A stripe is the same in all quarters of the views, an edge is not. So what the
+    variance of the quarters' medians has beyond four times the first is the object's, and half of
+    it (neighbours see the same edge: four count as two) is added to e_k². An edge of an object that
+    is round about the axis stays where it is, but shows itself at the mirror image about the axis
+    too: a stripe is what exceeds 1.5 T there by 6. Stripes within three bins of the axis therefore
+    stay unnoticed.
 
     Args:
         sinogram: line integrals, views in the order of their angles.
@@ -59,7 +61,7 @@ def striped_bins(
     spread = torch.maximum(spread, spread.median()) / _MAD_OF_UNIT_NORMAL
     variance = (_MEDIAN_SPREAD * spread).square() / n_views
     parts = torch.stack([part.median(0).values for part in difference.tensor_split(_PARTS)])
-    of_object = (parts.var(0) - _PARTS * variance).clamp(min=0)
+    of_object = (parts.var(0) - _PARTS * variance).clamp(min=0) if n <= _FEW_BINS else 0.0
     error = (variance + of_object / _INDEPENDENT).sqrt()
     size = torch.where(usable, middle.abs() / error.clamp(min=1e-300), 0.0)
     edge = len(weights) // 2

@@ -199,4 +199,12 @@ def test_equal_rays_are_searched_from_where_their_number_says_unequal_ones_from_
     while not search.scores or not search.done:
         tried.append(round(search.next / math.log(1.6)))
         search.add((search.next - 2.2) ** 2)  # lowest between 4 and 5 steps
-    assert tried == [3, 4, 5, 6]
+    assert tried == [3, 4, 5, 6, 4]  # and the one below the best again
+
+
+def test_a_score_taken_too_early_is_taken_again() -> None:
+    search = _Search(origin=0.0, first=3)
+    search.add(1e6)  # far from settled
+    while not search.done:
+        search.add((search.next - 0.9) ** 2)
+    assert search.best == pytest.approx(0.9)
