@@ -19,6 +19,7 @@ from ct.commands.output import note, one_line
 from ct.commands.reconstruct import reconstruct
 from ct.commands.region import region
 from ct.commands.simulate import simulate
+from ct.commands.spelling import as_typed, typed_options
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
@@ -83,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
         note(f"error: {message}{hint}.")
         return BAD_INPUT
     except (ValueError, OSError) as error:
-        note(f"error: {error}")
+        note(f"error: {as_typed(str(error), typed_options(command, arguments))}")
         return BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
         note("interrupted.")

@@ -98,7 +98,9 @@ def _mean(settings: Settings, method: Callable[..., Method], name: str) -> Metho
     if default is None:
         raise ValueError(f"{name}: takes no other method's image, and so no settings of one.")
     inner = {k.removeprefix("mean."): v for k, v in settings.items() if k != "mean"}
-    return choose_method(str(settings.get("mean", default)), inner)
+    kind = settings.get("mean", default)
+    _one_of(dict.fromkeys(METHOD_NAMES), kind, f"{name}: mean")
+    return choose_method(kind, inner)
 
 
 def _of_network(key: str) -> bool:

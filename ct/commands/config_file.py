@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
-def read_config(path: Path, types: Mapping[str, type]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ConfigFile:
+    """What a configuration file says.
+
+    Attributes:
+        values: the values by name, spelled with underscores.
+        typed: each name as errors are to say it: the file, and how it is spelled there.
+    """
+
+    values: dict[str, Any]
+    typed: dict[str, str]
+
+
+def read_config(path: Path, types: Mapping[str, type]) -> ConfigFile:
     """Read a configuration file.
 
     Args:
@@ -18,7 +33,7 @@ def read_config(path: Path, types: Mapping[str, type]) -> dict[str, Any]:
             with hyphens, as the command line does), and the types of their values.
 
     Returns:
-        The values by name.
+        What it says.
 
     Raises:
         ValueError: the file is missing, no JSON or TOML object, or holds an unknown name or a
@@ -26,6 +41,8 @@ def read_config(path: Path, types: Mapping[str, type]) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file; check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as text ({error}).") from error
     try:
@@ -39,13 +56,29 @@ def read_config(path: Path, types: Mapping[str, type]) -> dict[str, Any]:
         raise ValueError(f"{path}: expected a JSON or TOML configuration ({error}).") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected names and values, got {type(content).__name__}.")
-    config = {key.replace("-", "_"): value for key, value in content.items()}
-    for key, value in config.items():
-        if key not in types:
-            raise ValueError(f"{path}: unknown {key!r}; known are {', '.join(sorted(types))}.")
-        if not _fits(value, types[key]):
-            raise ValueError(f"{path}: {key}: expected {types[key].__name__}, got {value!r}.")
-    return config
+    for key, value in content.items():
+        wanted = types.get(_plain(key))
+        if wanted is None:
+            raise ValueError(f"{path}: unknown {key!r}; {_remedy(key, types)}")
+        if not _fits(value, wanted):
+            raise ValueError(f"{path}: {key}: expected {wanted.__name__}, got {value!r}.")
+    return ConfigFile(
+        values={_plain(key): value for key, value in content.items()},
+        typed={_plain(key): f"{path}: {key}" for key in content},
+    )
+
+
+def _plain(key: str) -> str:
+    return key.replace("-", "_")
+
+
+def _remedy(key: str, types: Mapping[str, type]) -> str:
+    near = difflib.get_close_matches(_plain(key), types, n=1, cutoff=0.75)
+    if near:
+        word = near[0].replace("_", "-") if "-" in key else near[0]
+        return f"did you mean {word!r}?"
+    known = ", ".join(sorted(types))
+    return f"known are {known} (a method's own settings stand under 'settings')."
 
 
 def _fits(value: Any, wanted: type) -> bool:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ct.commands import options
-from ct.commands.config_file import read_config
+from ct.commands.config_file import ConfigFile, read_config
 from ct.commands.output import note, print_json, progress_bar
+from ct.commands.spelling import errors_as_typed
 from ct.method_names import METHOD_NAMES
 from ct.reconstruct_config import ReconstructConfig
+
+if TYPE_CHECKING:
+    from ct.run_summary import ReconstructSummary
 
 _PLAIN = {
     "method": str,
@@ -127,29 +131,17 @@ def reconstruct(
         "mu_water": mu_water,
         **scan,
     }
-    given = {} if config is None else read_config(config, _IN_CONFIG_FILES)
-    given |= {name: value for name, value in said.items() if value is not None}
-    work = ReconstructConfig(
-        sinogram=sinogram,
-        output=output,
-        resume=resume,
-        settings=given.get("settings", {}),
-        scan=options.scan_options({name: given.get(name) for name in options.SCAN_OPTIONS}),
-        **{name: given[name] for name in _PLAIN if name in given},
-        remove_stripes=bool(given.get("remove_stripes")),
-        figure=Path(given["figure"]) if "figure" in given else None,
-        figures=Path(given["figures"]) if "figures" in given else None,
-        memory_budget=_memory_budget(given),
-        mu_water=_mu_water(given),
-    )
-    from ct.workflow import reconstruct_file
-
-    try:
-        with progress_bar(f"{work.method}, {sinogram.name}") as progress:
-            summary = reconstruct_file(work, progress=progress)
-    except KeyboardInterrupt as error:
-        note(str(error) or "interrupted: nothing had been finished.")
-        raise typer.Exit(130) from None
+    on_line = {name: value for name, value in said.items() if value is not None}
+    found = ConfigFile(values={}, typed={})
+    if config is not None:
+        found = read_config(config, _IN_CONFIG_FILES)
+    given = {**found.values, **on_line}
+    typed = {name: word for name, word in found.typed.items() if name not in on_line}
+    with errors_as_typed(typed):
+        work = _work(sinogram, output, given, resume=resume)
+        if "settings" in given:
+            _check_settings(work, typed["settings"])
+        summary = _run(work)
     for warning in summary.warnings:
         note(f"warning: {warning}")
     if json:
@@ -163,6 +155,46 @@ def reconstruct(
         typer.echo(f"picture       {work.figure}")
     if work.figures is not None:
         typer.echo(f"pictures      {work.figures}")
+
+
+def _work(
+    sinogram: Path, output: Path, given: dict[str, Any], *, resume: bool
+) -> ReconstructConfig:
+    return ReconstructConfig(
+        sinogram=sinogram,
+        output=output,
+        resume=resume,
+        settings=given.get("settings", {}),
+        scan=options.scan_options({name: given.get(name) for name in options.SCAN_OPTIONS}),
+        **{name: given[name] for name in _PLAIN if name in given},
+        remove_stripes=bool(given.get("remove_stripes")),
+        figure=Path(given["figure"]) if "figure" in given else None,
+        figures=Path(given["figures"]) if "figures" in given else None,
+        memory_budget=_memory_budget(given),
+        mu_water=_mu_water(given),
+    )
+
+
+def _check_settings(work: ReconstructConfig, typed: str) -> None:
+    """Refuse settings by the name of the file that they stand in."""
+    from ct.method_choice import choose_method
+
+    choose_method(work.method)  # another method than there is is no fault of the settings
+    try:
+        choose_method(work.method, work.settings)
+    except ValueError as error:
+        raise ValueError(f"{typed}: {error}") from error
+
+
+def _run(work: ReconstructConfig) -> ReconstructSummary:
+    from ct.workflow import reconstruct_file
+
+    try:
+        with progress_bar(f"{work.method}, {work.sinogram.name}") as progress:
+            return reconstruct_file(work, progress=progress)
+    except KeyboardInterrupt as error:
+        note(str(error) or "interrupted: nothing had been finished.")
+        raise typer.Exit(130) from None
 
 
 def _memory_budget(given: dict[str, Any]) -> int | None:

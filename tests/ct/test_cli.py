@@ -1,9 +1,8 @@
-"""The command line: what it prints, where, its exit codes, and bad input in one line."""
+"""The command line: what it prints, where, and its exit codes."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,32 +15,7 @@ from skimage import io
 from bayesnn.versions import installed_versions
 from ct.cli import run
 from ct.method_names import METHOD_NAMES
-
-TINY = {"mean": "fbp", "n_folds": 3, "n_samples": 2}
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an image of two slices, its sinogram, a configuration and a result."""
-    folder = tmp_path_factory.mktemp("prepared")
-    image = np.random.default_rng(0).uniform(1, 2, size=(2, 16, 16))
-    np.save(folder / "image.npy", image)
-    (folder / "tiny.json").write_text(json.dumps({"settings": TINY, "device": "cpu"}))
-    arguments = f"simulate {folder}/image.npy -o {folder}/sino.h5 --views 12 --seed 1"
-    assert run(arguments.split()) == 0
-    arguments = f"reconstruct {folder}/sino.h5 -o {folder}/rec.h5 --config {folder}/tiny.json"
-    assert run(arguments.split()) == 0
-    return folder
-
-
-@pytest.fixture
-def folder(prepared: Path, tmp_path: Path) -> Path:
-    """A fresh copy of what was prepared."""
-    return Path(shutil.copytree(prepared, tmp_path / "folder"))
-
-
-def listing(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file()}
+from tests.ct.workflow_runs import listing
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["reconstruct", "--help"]])
@@ -215,96 +189,6 @@ def test_help_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["reconstruct", "--help"]) == 0
     help_text = " ".join(capsys.readouterr().out.split())
     assert all(name in help_text for name in METHOD_NAMES)
-
-
-BAD_COMMANDS = {
-    "unknown command": ("frobnicate", "frobnicate"),
-    "unknown option": ("info {0}/sino.h5 --colour", "--colour"),
-    "missing argument": ("reconstruct", "SINO.h5"),
-    "not a number": ("simulate {0}/image.npy -o {0}/b.h5 --views many", "--views"),
-    "another geometry": ("simulate {0}/image.npy -o {0}/b.h5 --geometry cone", "--geometry"),
-    "no views": ("simulate {0}/image.npy -o {0}/b.h5 --views 0", "views"),
-    "missing": ("reconstruct {0}/none.h5 -o {0}/b.h5", "no such file"),
-    "empty": ("reconstruct {0}/empty.h5 -o {0}/b.h5", "empty"),
-    "truncated": ("reconstruct {0}/short.h5 -o {0}/b.h5", "truncated"),
-    "foreign": ("reconstruct {0}/tiny.json -o {0}/b.h5", "another kind of file"),
-    "result as sinogram": ("reconstruct {0}/rec.h5 -o {0}/b.h5", "'sinogram'"),
-    "sinogram as result": ("evaluate {0}/sino.h5 --truth {0}/image.npy", "result file"),
-    "nan": ("reconstruct {0}/nan.npy -o {0}/b.h5 --angles 0:3:3", "NaN"),
-    "angle count": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --angles 0:3:5", "12 views"),
-    "no angles": ("reconstruct {0}/image.npy -o {0}/b.h5", "--angles"),
-    "counts without i0": ("reconstruct {0}/counts.npy -o {0}/b.h5 --angles 0:3:3", "--i0"),
-    "no folder": ("reconstruct {0}/sino.h5 -o {0}/none/b.h5", "does not exist"),
-    "output is a folder": ("reconstruct {0}/sino.h5 -o {0}", "found a folder"),
-    "output of no kind": ("reconstruct {0}/sino.h5 -o {0}/b.txt", "ends in .h5 or .hdf5"),
-    "output that is no result": ("reconstruct {0}/sino.h5 -o {0}/keep.h5", "no whole reconstr"),
-    "output that is a sinogram": ("reconstruct {0}/sino.h5 -o {0}/hu.h5", "name another output"),
-    "scan of no kind": ("simulate {0}/image.npy -o {0}/b.txt", "ends in .h5 or .hdf5"),
-    "truth of no kind": (
-        "simulate {0}/image.npy -o {0}/b.h5 --truth {0}/t.txt",
-        "t.txt: expected a name that ends in .npy",
-    ),
-    "output is the input": ("reconstruct {0}/sino.h5 -o {0}/sino.h5", "is the input"),
-    "unknown method": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --method magic", "magic"),
-    "hu without water": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --hu", "--mu-water"),
-    "water without hu": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --mu-water 0.02", "--hu"),
-    "no water": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --hu --mu-water 0", "--mu-water"),
-    "already hu": ("reconstruct {0}/hu.h5 -o {0}/b.h5 --hu --mu-water 0.02", "gives HU"),
-    "picture without a format": (
-        "reconstruct {0}/sino.h5 -o {0}/b.h5 --method fbp --figure {0}/b.picture",
-        ".png",
-    ),
-    "picture in no folder": (
-        "reconstruct {0}/sino.h5 -o {0}/b.h5 --method fbp --figure {0}/none/b.png",
-        "does not exist",
-    ),
-    "unknown device": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --device tpu", "--device"),
-    "negative seed": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --seed -1", "--seed"),
-    "no such slice": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --slices 1:9", "--slices"),
-    "drowned": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --noise-std 1e6", "sinogram's units"),
-    "no memory": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --memory-budget lots", "2GB"),
-    "no samples": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --method fbp --samples", "no samples"),
-    "pictures in a file": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --figures {0}/rec.h5", "--figures"),
-    "no noise": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --noise-std 0", "--noise-std"),
-    "config key": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --config {0}/key.json", "'stepps'"),
-    "config type": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --config {0}/type.json", "seed"),
-    "config setting": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --config {0}/set.json", "'stepps'"),
-    "config syntax": ("reconstruct {0}/sino.h5 -o {0}/b.h5 --config {0}/syntax.toml", "TOML"),
-    "truth of another shape": ("evaluate {0}/rec.h5 --truth {0}/nan2.npy", "shape"),
-    "truth with nan": ("evaluate {0}/rec.h5 --truth {0}/nan.npy", "NaN"),
-    "demo into a file": ("demo --out {0}/sino.h5", "--out"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_COMMANDS)
-def test_bad_input_is_one_line_and_leaves_nothing(
-    folder: Path, capsys: pytest.CaptureFixture[str], case: str
-) -> None:
-    nan = np.ones((3, 8))
-    nan[1, 2] = np.nan
-    np.save(folder / "nan.npy", nan)
-    np.save(folder / "nan2.npy", np.arange(64.0).reshape(8, 8))
-    np.save(folder / "counts.npy", np.full((3, 8), 4000))
-    shutil.copy(folder / "sino.h5", folder / "hu.h5")
-    with h5py.File(folder / "hu.h5", "r+") as file:
-        file.attrs["image_units"] = "HU"
-    (folder / "empty.h5").touch()
-    (folder / "keep.h5").write_text("notes of a year")
-    (folder / "short.h5").write_bytes((folder / "sino.h5").read_bytes()[:3000])
-    (folder / "key.json").write_text('{"stepps": 3}')
-    (folder / "set.json").write_text('{"settings": {"stepps": 3}}')
-    (folder / "type.json").write_text('{"seed": "zero"}')
-    (folder / "syntax.toml").write_text("method = ")
-    before = listing(folder)
-    command, named = BAD_COMMANDS[case]
-    assert run(command.format(folder).split()) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert len(printed.err.splitlines()) == 1
-    assert printed.err.startswith("error: ")
-    assert named in printed.err
-    assert listing(folder) == before
-    assert not any(path.is_dir() for path in folder.iterdir())
 
 
 def test_the_console_script_itself(tmp_path: Path) -> None:

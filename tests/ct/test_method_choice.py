@@ -48,6 +48,8 @@ def test_settings_reach_the_method_and_its_network() -> None:
         ("sirt", {"nonnegative": 1}, "nonnegative: expected"),
         ("cgls", {"damping": -1}, "damping: expected"),
         ("fbp", {"network.width": 3}, "no network"),
+        ("jackknife", {"mean": {"name": "xyz"}}, "^jackknife: mean: expected .*got 'xyz'"),
+        ("jackknife", {"mean": 3}, "^jackknife: mean: expected"),
     ],
 )
 def test_what_no_method_has_is_refused(

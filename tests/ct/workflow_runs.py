@@ -39,6 +39,10 @@ def assert_same_result(a: Path, b: Path) -> None:
         np.testing.assert_array_equal(first[name], second[name])
 
 
+def listing(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file()}
+
+
 def finished(output: Path) -> list[int]:
     """Return the chunks on record, as another process sees them."""
     if not journal_path(output).exists():
