@@ -62,7 +62,7 @@ def reconstruct(
         str | None, typer.Option(metavar="A:B", help="Slices from A to before B (default all).")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
+        bool, typer.Option("--resume", help="Go on where an interrupted run stopped, if it did.")
     ] = False,
     noise_std: Annotated[
         float | None,
