@@ -17,6 +17,8 @@ from ct.projectors.operator import Projector
 _DECAYS = (0.07, 0.3)  # cycles a pixel: detail has a power spectrum of smooth and of fine parts
 _ALONG_RAYS = 3.0  # bins, over which the predicted energy is averaged
 _MOST_RAYS = 200_000  # that the fit looks at
+_TELLING = 0.2  # of a band's rays, which say how much larger errors are than known ones
+_SURE = 2.7  # gain in log likelihood that chance has in one of a hundred cases (χ²₁, one-sided)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +66,14 @@ def missing_detail(
         (1 + a) q̃ + Σ_j Σ_κ c_jκ g_bκ (spacing/π) A p_j + the noise's,
 
     with q̃ the energy of a like ray in a scan whose truth is known, p_j maps such as the body's, and
-    g_bκ the band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a pixel. Detail that the
+    g_bκ the band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a pixel. The scale a is
+    found first, from the fifth of a band's rays along which the known scan errs most: elsewhere
+    noise that is larger than it is said to be, or that neighbouring bins share, would pass for
+    errors. Then c_jκ follow, from all rays. Detail that the
     method flattens lies anywhere in the body, errors that the known scan shares lie at its edges:
     so the rays tell them apart, by where they run and by their frequencies. Rays along which much
-    is known to go wrong count little, as their energies vary most. Where rays are hardly likelier
-    with detail than without (by Akaike's criterion), there is none.
+    is known to go wrong count little, as their energies vary most. Detail that makes rays hardly
+    likelier (by Akaike's criterion) is taken for none, and so is an a that is not significant.
 
     Args:
         rays: held-out rays.
@@ -89,41 +94,75 @@ def missing_detail(
     n_bands = len(bands.responses)
     stride = max(2, -(-n_bands * rays.residual.numel() // _MOST_RAYS))
     measured = rays.measured.double()
-    squares, columns, known = [], [], []
+    squares, errors, details, noises, telling = [], [], [], [], []
     for band in range(n_bands):
         like = [bands.energy(one, band) for one in rays.predictable]
         predicted = blurred_along_last(torch.stack(like).mean(0), _ALONG_RAYS)
         # where neighbours were not measured, a filtered ray holds that much less of everything
         held = bands.spread_out(measured, band)
         held = held / held.amax().clamp(min=torch.finfo(held.dtype).tiny)
-        fine = [shares[band] * line for shares in spectra for line in lines]
-        columns.append((torch.stack([predicted, *fine]) * held)[..., ::stride].flatten(1))
+        fine = torch.stack([shares[band] * line for shares in spectra for line in lines])
         squares.append(bands.energy(rays.residual, band)[:, ::stride].flatten())
-        noise = bands.spread_out(rays.noise_variance, band)
-        known.append((predicted * held + noise)[:, ::stride].flatten())
+        errors.append((predicted * held)[:, ::stride].flatten())
+        details.append((fine * held)[..., ::stride].flatten(1))
+        noises.append(bands.spread_out(rays.noise_variance, band)[:, ::stride].flatten())
+        telling.append(errors[-1] >= errors[-1].quantile(1 - _TELLING))
     energies = _Energies(
-        squares=torch.cat(squares), columns=torch.cat(columns, dim=1).T, known=torch.cat(known)
+        squares=torch.cat(squares),
+        errors=torch.cat(errors),
+        detail=torch.cat(details, dim=1).T,
+        noise=torch.cat(noises),
     )
-    fitted, likelihood = energies.likeliest(1 + len(spectra) * len(parts))
     # a band's energies are those of as many independent values as it has frequencies
     independent = stride / n_bands
-    alone, likelihood_alone = energies.likeliest(1)
-    if (likelihood - likelihood_alone) * independent < len(fitted) - 1:
-        fitted = torch.cat([alone, torch.zeros_like(fitted[1:])])
-    detail = fitted[1:].reshape(len(spectra), -1).sum(0)
-    return BeyondKnown(scale=1 + float(fitted[0]), detail=detail)
+    scale = energies.among(torch.cat(telling)).scale_of_errors(independent)
+    detail = energies.detail_factors(scale, independent)
+    return BeyondKnown(scale=scale, detail=detail.reshape(len(spectra), -1).sum(0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Energies:
-    squares: Float64[Tensor, " points"]
-    columns: Float64[Tensor, "points columns"]
-    known: Float64[Tensor, " points"]
+    """Energies of held-out rays in bands of frequency, and what they may be sums of.
 
-    def likeliest(self, n_columns: int) -> tuple[Float64[Tensor, " columns"], float]:
-        """Return factors of the first columns, and the log likelihood of Gaussian values."""
-        columns = self.columns[:, :n_columns]
-        factors = fit_variance(self.squares, columns, self.known)
-        variance = columns @ factors + self.known
+    What chance alone would show is none: of detail by Akaike's criterion, a gain in log likelihood
+    of one for each factor; of a scale, which widens all error bars, in 99 of 100 cases.
+    """
+
+    squares: Float64[Tensor, " points"]
+    errors: Float64[Tensor, " points"]
+    detail: Float64[Tensor, "points columns"]
+    noise: Float64[Tensor, " points"]
+
+    def among(self, some: Bool[Tensor, " points"]) -> _Energies:
+        """Return some of the points."""
+        return _Energies(
+            squares=self.squares[some],
+            errors=self.errors[some],
+            detail=self.detail[some],
+            noise=self.noise[some],
+        )
+
+    def scale_of_errors(self, independent: float) -> float:
+        """Return 1 + a, found together with detail."""
+        known = self.errors + self.noise
+        columns = torch.cat([self.errors[:, None], self.detail], dim=1)
+        factors, likelihood = self._fitted(columns, known)
+        _, without = self._fitted(self.detail, known)
+        return 1 + float(factors[0]) if (likelihood - without) * independent >= _SURE else 1.0
+
+    def detail_factors(self, scale: float, independent: float) -> Float64[Tensor, " columns"]:
+        """Return the factors of detail beside errors of that scale."""
+        known = scale * self.errors + self.noise
+        factors, likelihood = self._fitted(self.detail, known)
+        gain = (likelihood - self._log_likelihood(known)) * independent
+        return factors if gain >= len(factors) else torch.zeros_like(factors)
+
+    def _fitted(
+        self, columns: Float64[Tensor, "points columns"], known: Float64[Tensor, " points"]
+    ) -> tuple[Float64[Tensor, " columns"], float]:
+        factors = fit_variance(self.squares, columns, known)
+        return factors, self._log_likelihood(known + columns @ factors)
+
+    def _log_likelihood(self, variance: Float64[Tensor, " points"]) -> float:
         variance = variance + 1e-9 * self.squares.mean() + torch.finfo(variance.dtype).tiny
-        return factors, -0.5 * float((variance.log() + self.squares / variance).sum())
+        return -0.5 * float((variance.log() + self.squares / variance).sum())
