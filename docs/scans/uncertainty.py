@@ -50,9 +50,9 @@ NOTES = """\
   ray is needed, and it is no proof that each pixel's interval holds the pixel.
 - χ² is the mean square of the checked rays' residuals over the noise. Above 1 there is what the
   noise does not explain: errors of the mean, coarse pixels, beam hardening (tooth, neutrons).
-- The default is too narrow for the tooth: 84 % where 95 were meant. Errors that a simulation of the
-  image does not have (pixels five times coarser than bins, beam hardening) lie at edges, and the
-  default looks for missing detail alone, all over the object.
+- These scans are not untouched. That frequencies of rays finer than a pixel have to be left out of
+  the calibration (the tooth's pixels are five times coarser than its bins; 95 % intervals held
+  84 %), and that understated noise must not pass for errors (Helsinki), was seen on them.
 - Helsinki's bins share noise with their neighbours; its size is taken from differences between
   views, and intervals of single rays need no more. Directions outside the quarter turn are seen
   by no held-out view either: about edges along them nothing is checked here.
