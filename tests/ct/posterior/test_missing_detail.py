@@ -176,6 +176,23 @@ def test_known_errors_are_scaled_where_no_detail_is_missing(scene, larger, share
         assert beyond.detail.tolist() == [0, 0]
 
 
+def test_errors_that_chance_alone_would_enlarge_are_not_scaled(scene):
+    scan, A, body = scene
+    error = 0.1 * A((body - torch.roll(body, 1, 0)) * normal(64, 64, seed=0))
+    parts, bands = torch.stack([body, 1 - body]), ray_bands(scan, 0.5, body.device)
+
+    def scale(seed: int) -> float:
+        rays = HeldOutRays(
+            residual=error + 0.3 * normal(60, 92, seed=seed),
+            noise_variance=torch.full((60, 92), 0.09, dtype=torch.float64),
+            measured=torch.ones(60, 92, dtype=torch.bool),
+            predictable=torch.stack([error, error]),
+        )
+        return missing_detail(rays, parts, A, bands, 0.5).scale
+
+    assert [scale(seed) for seed in range(10, 18)] == [1.0] * 8
+
+
 def test_noise_that_is_larger_than_said_does_not_pass_for_larger_errors(scene):
     scan, A, body = scene
     spot = 3 * torch.zeros(64, 64, dtype=torch.float64).index_fill(0, torch.arange(20, 26), 1.0)
