@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bayesnn.calibration.gaussian_scores import gaussian_crps, gaussian_nll
+from bayesnn.calibration.gaussian_scores import crps_gaussian, nll_gaussian
 from bayesnn.calibration.inputs import same_shaped
 from bayesnn.calibration.interval_scores import coverage, interval_score, mean_width
 
@@ -77,14 +77,17 @@ def constant_width_baseline(
     if bool((variance < 0).any()):
         raise ValueError("variance: expected values of at least 0, got some below.")
     constant = variance.mean()
-    half = math.sqrt(2) * torch.erfinv(constant.new_tensor(level)) * constant.sqrt()
+    if not bool(constant > 0):
+        raise ValueError("variance: expected values above 0 somewhere, got 0 everywhere.")
+    std = constant.sqrt()
+    half = math.sqrt(2) * torch.erfinv(constant.new_tensor(level)) * std
     interval = (mean - half, mean + half)
     return ConstantWidthScores(
-        std=constant.sqrt(),
+        std=std,
         level=level,
         coverage=coverage(interval, y),
         mean_width=mean_width(interval),
         interval_score=interval_score(interval, y, level),
-        nll=gaussian_nll(mean, constant, y),
-        crps=gaussian_crps(mean, constant, y),
+        nll=nll_gaussian(y, mean, std),
+        crps=crps_gaussian(y, mean, std),
     )

@@ -14,40 +14,39 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-def gaussian_nll(
-    mean: ArrayLike | Tensor, variance: ArrayLike | Tensor, y: ArrayLike | Tensor
+def nll_gaussian(
+    y: ArrayLike | Tensor, mean: ArrayLike | Tensor, std: ArrayLike | Tensor
 ) -> Tensor:
     """Mean negative log likelihood of y under independent Gaussians, in nats a point.
 
-    ½ log(2πv) + ½ (y − m)²/v, averaged over all points; lower is better.
+    ½ log(2πσ²) + ½ (y − m)²/σ², averaged over all points; lower is better.
 
     Args:
-        mean: m, of any shape.
-        variance: v, above 0, like `mean` or a single number; for observations it includes the
-            noise.
-        y: what was observed, like `mean`.
+        y: what was observed, of any shape.
+        mean: m, like `y` or a single number.
+        std: σ, above 0, like `y` or a single number; for observations it includes the noise.
 
     Returns:
         The mean over all points, a tensor without dimensions.
 
     Raises:
-        ValueError: shapes that differ, values that are not finite, a variance not above 0.
+        ValueError: shapes that differ, values that are not finite, a σ not above 0.
 
     Example:
-        >>> round(float(gaussian_nll([0.0], 1.0, [0.0])), 4)
+        >>> round(float(nll_gaussian([0.0], [0.0], 1.0)), 4)
         0.9189
     """
-    mean, variance, y = same_shaped(mean=mean, variance=variance, y=y)
-    if not bool((variance > 0).all()):
+    y, mean, std = same_shaped(y=y, mean=mean, std=std)
+    if not bool((std > 0).all()):
         raise ValueError(
-            f"variance: expected values above 0, got a smallest one of {float(variance.min()):.3g};"
+            f"std: expected values above 0, got a smallest one of {float(std.min()):.3g};"
             " a point without uncertainty has no density."
         )
-    return 0.5 * ((2 * math.pi * variance).log() + (y - mean).square() / variance).mean()
+    return (0.5 * math.log(2 * math.pi) + std.log() + 0.5 * ((y - mean) / std).square()).mean()
 
 
-def gaussian_crps(
-    mean: ArrayLike | Tensor, variance: ArrayLike | Tensor, y: ArrayLike | Tensor
+def crps_gaussian(
+    y: ArrayLike | Tensor, mean: ArrayLike | Tensor, std: ArrayLike | Tensor
 ) -> Tensor:
     """Mean continuous ranked probability score of independent Gaussians, in y's units.
 
@@ -55,31 +54,43 @@ def gaussian_crps(
     It is less harsh on tails than the log likelihood, and equals |y − m| where σ = 0.
 
     Args:
-        mean: m, of any shape.
-        variance: σ², at least 0, like `mean` or a single number.
-        y: what was observed, like `mean`.
+        y: what was observed, of any shape.
+        mean: m, like `y` or a single number.
+        std: σ, at least 0, like `y` or a single number.
 
     Returns:
         The mean over all points, a tensor without dimensions.
 
     Raises:
-        ValueError: shapes that differ, values that are not finite, a variance below 0.
+        ValueError: shapes that differ, values that are not finite, a σ below 0.
 
     Source:
         Gneiting and Raftery, JASA 102, 2007, equation 21.
 
     Example:
-        >>> float(gaussian_crps([0.0], 0.0, [3.0]))
+        >>> float(crps_gaussian([3.0], [0.0], 0.0))
         3.0
     """
-    mean, variance, y = same_shaped(mean=mean, variance=variance, y=y)
-    if not bool((variance >= 0).all()):
-        raise ValueError(
-            f"variance: expected values of at least 0, got {float(variance.min()):.3g}."
-        )
-    std = variance.sqrt()
-    error = y - mean
-    z = error / std.clamp(min=torch.finfo(std.dtype).tiny)
+    y, mean, std = same_shaped(y=y, mean=mean, std=std)
+    if not bool((std >= 0).all()):
+        raise ValueError(f"std: expected values of at least 0, got {float(std.min()):.3g}.")
+    return (expected_distance(y - mean, std) - std / math.sqrt(math.pi)).mean()
+
+
+def expected_distance(offset: Tensor, std: Tensor) -> Tensor:
+    """Return E|X| for a Gaussian X: m(2Φ(z) − 1) + 2σφ(z) with z = m/σ, and |m| where σ = 0.
+
+    Args:
+        offset: m, its mean.
+        std: σ, at least 0.
+
+    Returns:
+        The expected distances from 0.
+
+    Example:
+        >>> expected_distance(torch.tensor([0.0, -3.0]), torch.tensor([1.0, 0.0]))
+        tensor([0.7979, 3.0000])
+    """
+    z = offset / std.clamp(min=torch.finfo(std.dtype).tiny)
     density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
-    spread = std * (2 * density - 1 / math.sqrt(math.pi))
-    return (error * torch.erf(z / math.sqrt(2)) + spread).mean()
+    return offset * torch.erf(z / math.sqrt(2)) + 2 * std * density

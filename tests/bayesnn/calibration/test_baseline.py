@@ -10,9 +10,9 @@ from scipy import stats
 from bayesnn.calibration import (
     constant_width_baseline,
     coverage,
-    gaussian_crps,
-    gaussian_nll,
+    crps_gaussian,
     interval_score,
+    nll_gaussian,
 )
 
 
@@ -34,16 +34,16 @@ def test_its_scores_are_those_of_one_gaussian_width(level: float) -> None:
     assert float(got.mean_width) == pytest.approx(2 * half, rel=1e-9)
     assert float(got.coverage) == float(coverage(interval, y))
     assert float(got.interval_score) == pytest.approx(float(interval_score(interval, y, level)))
-    assert float(got.nll) == pytest.approx(float(gaussian_nll(mean, std**2, y)))
-    assert float(got.crps) == pytest.approx(float(gaussian_crps(mean, std**2, y)))
+    assert float(got.nll) == pytest.approx(float(nll_gaussian(y, mean, std)))
+    assert float(got.crps) == pytest.approx(float(crps_gaussian(y, mean, std)))
 
 
 def test_the_truth_beats_it_where_the_noise_varies() -> None:
     mean, variance, y = heteroscedastic(5000)
     base = constant_width_baseline(mean, variance, y)
     half = 1.959964 * variance.sqrt()
-    assert float(gaussian_nll(mean, variance, y)) < float(base.nll) - 0.1
-    assert float(gaussian_crps(mean, variance, y)) < float(base.crps)
+    assert float(nll_gaussian(y, mean, variance.sqrt())) < float(base.nll) - 0.1
+    assert float(crps_gaussian(y, mean, variance.sqrt())) < float(base.crps)
     assert float(interval_score((mean - half, mean + half), y, 0.95)) < float(base.interval_score)
 
 
@@ -58,12 +58,14 @@ def test_its_width_is_chosen_without_the_truth() -> None:
 def test_an_even_uncertainty_is_its_own_baseline() -> None:
     mean, _, y = heteroscedastic(100)
     base = constant_width_baseline(mean, 4.0, y)
-    assert float(base.nll) == pytest.approx(float(gaussian_nll(mean, 4.0, y)))
+    assert float(base.nll) == pytest.approx(float(nll_gaussian(y, mean, 2.0)))
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="variance: expected values of at least 0"):
         constant_width_baseline([0.0], [-1.0], [0.0])
+    with pytest.raises(ValueError, match=r"variance: .* got 0 everywhere"):
+        constant_width_baseline([0.0], [0.0], [0.0])
     with pytest.raises(ValueError, match="level"):
         constant_width_baseline([0.0], [1.0], [0.0], level=1.0)
     with pytest.raises(ValueError, match="y: expected the shape"):

@@ -1,0 +1,1 @@
+"""Pictures of calibration that explain themselves; matplotlib loads when one is drawn."""
