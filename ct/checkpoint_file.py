@@ -140,8 +140,8 @@ class _Store:
             if not self.complained:
                 self.complained = True
                 warnings.warn(
-                    f"{self.folder}: the state cannot be saved ({error}); an interruption would "
-                    "lose the slice in work.",
+                    f"{self.folder}: the state cannot be saved ({str(error).rstrip('.')}); an "
+                    "interruption would lose the slice in work.",
                     stacklevel=2,
                 )
         self.written = self.clock()

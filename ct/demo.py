@@ -14,9 +14,12 @@ from bayesnn.files import check_writable
 from ct.classical.filtered_backprojection import filtered_backprojection
 from ct.classical.windows import hann, ramp
 from ct.data.images import read_image
+from ct.data.own_files import check_replaceable, is_marked
+from ct.data.result_file import holds_result
 from ct.data.scan_input import open_scan
 from ct.data.simulate_config import SimulateConfig
 from ct.data.simulation import simulate_file
+from ct.data.sinogram_file import holds_sinogram
 from ct.evaluation import Evaluation, evaluate
 from ct.figure import reconstruction_panels, save_figure
 from ct.reconstruct_config import ReconstructConfig
@@ -80,7 +83,7 @@ def run_demo(config: DemoConfig, *, progress: Progress | None = None) -> DemoRes
         The scores, and the files: sinogram.h5, reconstruction.h5 and figure.png.
 
     Raises:
-        ValueError: the folder cannot be written.
+        ValueError: the folder cannot be written, or holds other files of these names.
     """
     image_file = _real_slice()
     paths = _output_paths(config.folder)
@@ -154,8 +157,15 @@ def _output_paths(folder: Path) -> dict[str, Path]:
         raise ValueError(
             f"--out: {folder} cannot be made ({error.strerror}); choose another folder."
         ) from error
-    names = ("sinogram.h5", "reconstruction.h5", "figure.png")
-    return {name: check_writable(folder / name) for name in names}
+    kinds = {
+        "sinogram.h5": holds_sinogram,
+        "reconstruction.h5": holds_result,
+        "figure.png": is_marked,
+    }
+    for name, is_of_kind in kinds.items():
+        path = check_writable(folder / name)
+        check_replaceable(path, "file of an earlier demo", is_of_kind)
+    return {name: folder / name for name in kinds}
 
 
 def _filtered_backprojections(

@@ -98,12 +98,22 @@ class PartialResult:
         journal_path(self.output).unlink()
         self.checkpoint.clear()
 
+    def keep_state(self) -> bool:
+        """Write the state of the chunk in work, as far as it can be.
+
+        Returns:
+            Whether there is one on disk, this or an earlier one.
+        """
+        self.checkpoint.flush()
+        return not self.checkpoint.is_empty()
+
     def close(self) -> None:
         """Close it; where no chunk was finished and no state saved, nothing is left."""
-        self.checkpoint.flush()
+        has_state = self.keep_state()
         os.close(self._values)
-        if not self.chunks and self.checkpoint.is_empty():
+        if not self.chunks and not has_state:
             _remove(self.output)
+            self.checkpoint.clear()
 
 
 @contextmanager

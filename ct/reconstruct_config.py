@@ -33,7 +33,8 @@ class ReconstructConfig:
         samples: whether the result holds the joint samples; None keeps them where all slices'
             samples take no more than `ct.reconstruction.SAMPLE_BUDGET`.
         memory_budget: bytes that the slices, members or samples in work at once may take; None for
-            256 MiB on a CPU and what the method takes of a GPU.
+            256 MiB on a CPU, and on a GPU for a 32nd of its memory (slices; 256 MiB at least) or a
+            quarter (members, samples).
         figure: a picture of the middle slice to draw; None for none.
         figures: a folder for a picture of every slice; None for none.
         scan: what the user says of the file.

@@ -14,6 +14,7 @@ from bayesnn.checks import as_finite_tensor, check_count
 from bayesnn.versions import installed_versions
 from ct.diagnosis.noise_level import check_noise_level
 from ct.geometry import ImageGrid, Scan
+from ct.possible_scan import check_memory, check_possible
 from ct.posterior.jackknife import jackknife
 from ct.problem import Method, Progress
 from ct.projectors.operator import projector
@@ -66,16 +67,19 @@ def reconstruct(
         keep_samples: whether the result holds the joint samples, which `region` needs; None keeps
             them where all slices' samples take no more than 256 MiB.
         memory_budget: bytes that the slices, members or samples in work at once may take; None for
-            256 MiB on a CPU and what the method takes of a GPU.
+            256 MiB on a CPU, and on a GPU for a 32nd of its memory (slices; 256 MiB at least) or a
+            quarter (members, samples).
         units: the image's units, for the result's metadata.
 
     Returns:
         Images [rows, columns] or [slices, rows, columns], as the sinogram.
 
     Raises:
-        ValueError: a sinogram with NaN or of another shape than the scan, a noise that is not
-            positive, ten times the largest line integral, or cannot be estimated, a device that is
-            not here. A noise that the sinogram contradicts is a finding in the diagnostics.
+        ValueError: a sinogram with NaN or of another shape than the scan, a scan that no image can
+            be made from (`ct.possible_scan.check_possible`), a noise that is not positive, ten
+            times the largest line integral, or cannot be estimated, a device that is not here or
+            has too little memory. A noise that the sinogram contradicts is a finding in the
+            diagnostics.
 
     Example:
         >>> import numpy as np
@@ -86,8 +90,10 @@ def reconstruct(
         (torch.Size([8, 8]), None)
     """
     values = _checked_sinogram(sinogram, scan)
+    check_possible(grid, scan)
     noise = None if noise_std is None else _checked_noise(noise_std, values)
     where = values.device if device is None else _checked_device(device)
+    check_memory(grid, scan, where)
     check_count(seed, "seed", minimum=0)
     check_count(first_slice, "first_slice", minimum=0)
     if memory_budget is not None:

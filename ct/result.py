@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Reconstruction:
     """Images and, from Bayesian methods, the posterior's standard deviation and joint samples.
 
@@ -69,6 +69,19 @@ class Reconstruction:
                     f"samples: expected {self.n_samples} images for each of mean's shape "
                     f"{list(shape)}, got {list(self.samples.shape)}."
                 )
+
+    def __repr__(self) -> str:
+        rows, columns = self.grid.shape
+        stack = f"{len(self.mean)} slices of " if self.mean.ndim == 3 else ""
+        held = ["mean"] if self.std is None else ["mean", "std"]
+        if self.samples is not None:
+            held.append(f"{self.n_samples} samples")
+        units = self.metadata.get("units")
+        of = f" in {units}" if units else ""
+        return (
+            f"<Reconstruction of {stack}{rows} × {columns} pixels by {self.metadata['method']}: "
+            f"{', '.join(held)}{of}>"
+        )
 
     @property
     def n_samples(self) -> int | None:

@@ -21,7 +21,10 @@ from ct.projectors.operator import Projector
 
 MEMORY_BUDGET = 256 * 2**20
 """Bytes that the slices in work may take together, where a method takes several at once and the
-user did not say."""
+user did not say; a GPU's slices at least."""
+_DEVICE_SHARE = 32
+"""A GPU's memory over this is what its slices in work may take: several times what keeps it busy,
+and few enough that an interruption loses little."""
 
 MOST_EXAMINED = 32
 """Slices of a scan in which contradictions to its description are looked for, evenly spread."""
@@ -44,7 +47,8 @@ class SliceSolver:
         keep_samples: whether the estimates shall hold their samples.
         slices: numbers of all slices of the work; what is examined follows from them.
         noise_given: whether the user said how noisy the rays are, so that it may be wrong.
-        memory_budget: bytes that the slices in work may take together; None for `MEMORY_BUDGET`.
+        memory_budget: bytes that the slices in work may take together; None for `MEMORY_BUDGET` on
+            a CPU, and on a GPU for a 32nd of its memory where that is more.
     """
 
     method: Method
@@ -58,6 +62,17 @@ class SliceSolver:
     noise_given: bool = False
     memory_budget: int | None = None
 
+    @property
+    def budget(self) -> int:
+        """Bytes that the slices in work may take together."""
+        if self.memory_budget is not None:
+            return self.memory_budget
+        if self.device.type != "cuda":
+            return MEMORY_BUDGET
+        # whatever of it is free: the same run shall have the same chunks
+        memory = int(torch.cuda.get_device_properties(self.device).total_memory)
+        return max(MEMORY_BUDGET, memory // _DEVICE_SHARE)
+
     def chunk_length(self, dtype: torch.dtype) -> int:
         """Return how many slices are reconstructed at once, at least one.
 
@@ -70,8 +85,7 @@ class SliceSolver:
         copies = method.working_copies if isinstance(method, FrugalMethod) else _WORKING_COPIES
         rows, columns = self.grid.shape
         n_values = rows * columns + self.scan.n_views * self.scan.n_detectors
-        budget = MEMORY_BUDGET if self.memory_budget is None else self.memory_budget
-        return max(1, budget // (copies * n_values * dtype.itemsize))
+        return max(1, self.budget // (copies * n_values * dtype.itemsize))
 
     def solve(
         self,

@@ -12,6 +12,7 @@ import torch
 from bayesnn.checks import check_count, check_positive
 from ct.chunk import images_in_hounsfield, solve_chunk
 from ct.data.digest import content_digest
+from ct.data.own_files import check_replaceable
 from ct.data.result_file import holds_result
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.simulation import check_output, versions
@@ -21,6 +22,7 @@ from ct.geometry import ImageGrid
 from ct.geometry_json import geometry_to_json
 from ct.method_choice import choose_method
 from ct.partial_result import PartialResult, open_partial, partial_path
+from ct.possible_scan import check_memory
 from ct.problem import Method, PackagedMethod
 from ct.problem import Progress as SliceProgress
 from ct.projectors.operator import projector
@@ -72,7 +74,7 @@ def reconstruct_file(
     """
     start = time.monotonic()
     check_output(config.output, config.sinogram)
-    _check_replaceable(config.output)
+    check_replaceable(config.output, "whole reconstruction", holds_result)
     method = choose_method(config.method, config.settings)
     _check_packages(method)
     device = choose_device(config.device)
@@ -81,6 +83,7 @@ def reconstruct_file(
         check_positive(config.noise_std, "--noise-std")
     source = open_scan(config.sinogram, config.scan)
     grid, scan = source.image_geometry()
+    check_memory(grid, scan, device)
     indices = parse_slices(config.slices, source.file.shape[0])
     pictures = SlicePictures(config=config, numbers=indices)
     pictures.check()
@@ -182,19 +185,11 @@ def _solve(
         except OSError as error:
             raise ValueError(
                 f"{config.output}: cannot be written ({error.strerror or error}); "
-                f"{_kept(partial, indices)}"
+                f"{_kept(partial, indices, 'make room and ')}"
             ) from error
         except (MemoryError, RuntimeError) as error:
             raise _out_of_memory(error, solver.device, partial, indices) from error
     return records, resumed
-
-
-def _check_replaceable(output: Path) -> None:
-    """Refuse to replace a file that is no result; an empty one holds nothing to lose."""
-    if output.exists() and output.stat().st_size and not holds_result(output):
-        raise ValueError(
-            f"{output}: exists and is no whole reconstruction; name another output, or delete it."
-        )
 
 
 def _check_packages(method: Method) -> None:
@@ -248,15 +243,27 @@ def _out_of_memory(
         return error
     less = "" if device.type == "cpu" else ", --device cpu"
     return ValueError(
-        f"{device}: out of memory; say --memory-budget with less than 256MiB, choose a smaller "
-        f"--image-size or fewer samples in --config{less}. {_kept(partial, indices)}"
+        f"{device}: out of memory; say a smaller --memory-budget (such as 64MiB), choose a "
+        f"smaller --image-size or fewer samples in --config{less}. {_kept(partial, indices)}"
     )
 
 
-def _kept(partial: PartialResult, indices: list[int]) -> str:
+def _kept(partial: PartialResult, indices: list[int], before: str = "") -> str:
+    """Return what an interruption leaves, and how to go on, with what must be done before."""
     n_kept = sum(len(records) for records in partial.chunks.values())
-    kept = f"{n_kept} of {len(indices)} slices are kept beside {partial.output}"
-    return f"{kept}; say --resume to go on with them."
+    has_state = partial.keep_state()
+    if not n_kept and not has_state:
+        return f"nothing was finished, so nothing is kept; {before}start again."
+    if not n_kept:
+        return (
+            f"no slice is finished, but the state of the first is kept beside {partial.output}; "
+            f"{before}say --resume to go on from it."
+        )
+    state = ", and the state of the next" if has_state else ""
+    return (
+        f"{n_kept} of {len(indices)} slices are kept beside {partial.output}{state}; {before}say "
+        "--resume to go on with them."
+    )
 
 
 def _within(

@@ -35,7 +35,8 @@ def write_tensor_file(
         version: raised whenever older readers would misread the file.
 
     Raises:
-        ValueError: the path cannot be written, or `content` is nothing that JSON can hold.
+        ValueError: the path cannot be written, the disk is full, or `content` is nothing that JSON
+            can hold.
     """
     try:
         text = json.dumps(content, allow_nan=False)
@@ -46,7 +47,12 @@ def write_tensor_file(
     metadata = {"format": file_format, "version": str(version), "content": text}
     metadata["sha256"] = _digest(plain, metadata)
     with atomic_write(path) as temporary:
-        save_file(plain, temporary, metadata=metadata)
+        try:
+            save_file(plain, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path}: cannot be written ({error}); make room or choose another folder."
+            ) from error
 
 
 def read_tensor_file(

@@ -10,6 +10,8 @@ import typer
 from ct.commands import options
 from ct.commands.output import print_json
 
+_MOST = 16  # names and numbers on a line
+
 
 @options.takes_scan_options
 def info(
@@ -45,5 +47,13 @@ def _readable(value: object) -> str:
         shown = [_readable(item) for item in value[:8]]
         return ", ".join(shown) + (f" … ({len(value)} in all)" if len(value) > 8 else "")
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_readable(item)}" for key, item in value.items())
+        said = [f"{key} {_readable(item)}" for key, item in value.items()]
+        if len(said) > _MOST and all(_is_number(key) for key in value):  # one for each level
+            said = ["…", *said[-4:]]
+            return f"{', '.join(said)} ({len(value)} in all)"
+        return ", ".join(said)
     return str(value)
+
+
+def _is_number(key: object) -> bool:
+    return str(key).replace(".", "", 1).isdigit()

@@ -94,7 +94,8 @@ def reconstruct(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Memory for what is in work at once, such as 2GB (default 256MiB on a CPU).",
+            help="Memory for what is in work at once, such as 2GB (default 256MiB on a CPU, a "
+            "share of a GPU's).",
         ),
     ] = None,
     figure: Annotated[

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from bayesnn.checks import check_count
 from ct.data.file_start import NPY, read_start
 from ct.data.npy_file import load_npy
+from ct.possible_scan import check_views
 
 _RANGE = re.compile(r"^([^:]+):([^:]+):(\d+)$")
 
@@ -40,15 +40,21 @@ def parse_angles(text: str, *, degrees: bool) -> tuple[float, ...]:
             raise ValueError(
                 f"--angles: expected START:STOP:N, such as 0:180:60, got {text!r}."
             ) from None
-        count = check_count(int(match[3]), "--angles: N")
+        count = check_views(int(match[3]), "--angles: N")
         angles = start + (stop - start) * np.arange(count) / count
     else:
         angles = _angles_of_file(text)
     if not np.isfinite(angles).all() or angles.size == 0:
         raise ValueError(f"--angles: expected finite numbers, got {text!r}.")
-    if not degrees and np.abs(angles).max() > 4 * np.pi:
+    largest = np.abs(angles).max()
+    if not degrees and largest > 4 * np.pi:
         raise ValueError(
-            f"--angles: expected radians, got values up to {np.abs(angles).max():g}; say --degrees."
+            f"--angles: expected radians, got values up to {largest:g}; say --degrees."
+        )
+    if degrees and largest > 720:
+        raise ValueError(
+            f"--angles: expected degrees within ±720, got values up to {largest:g}; reduce angles "
+            "of several turns modulo 360."
         )
     return tuple((np.deg2rad(angles) if degrees else angles).tolist())
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bayesnn.files import atomic_write
+from ct.data.own_files import has_format
 from ct.geometry import ImageGrid, Scan
 from ct.geometry_json import geometry_from_json, geometry_to_json
 from ct.result import Reconstruction
@@ -168,11 +169,7 @@ def open_reconstruction(path: str | os.PathLike[str]) -> Iterator[StoredReconstr
 
 def holds_result(path: Path) -> bool:
     """Return whether a file is one of our results, by its format; what it holds is not read."""
-    try:
-        with h5py.File(path, "r") as file:
-            return str(file.attrs.get("format", "")).startswith(f"{_FORMAT} ")
-    except OSError:
-        return False
+    return has_format(path, _FORMAT)
 
 
 def read_result(

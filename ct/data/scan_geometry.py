@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
-from bayesnn.checks import check_count, check_positive
+from bayesnn.checks import check_count
 from ct.data.angle_options import parse_angles
 from ct.data.scan_options import ScanOptions
 from ct.data.sinogram import SinogramFile
-from ct.geometry import FanBeam, ImageGrid, ParallelBeam, Scan, check_fits
+from ct.geometry import FanBeam, ImageGrid, ParallelBeam, Scan
+from ct.possible_scan import check_length, check_possible
 
 
 def settle_geometry(file: SinogramFile, options: ScanOptions) -> tuple[ImageGrid, Scan] | None:
@@ -27,18 +28,33 @@ def settle_geometry(file: SinogramFile, options: ScanOptions) -> tuple[ImageGrid
         Grid and scan; None where nobody gave the angles.
 
     Raises:
-        ValueError: file and options contradict each other or themselves.
+        ValueError: file and options contradict each other or themselves, or no image can be made
+            from such a scan.
     """
     angles = _angles(file, options)
     if angles is None:
         return None
+    _check_lengths(options)
     scan = _scan(file, options, angles)
     grid = _grid(file, options, scan)
     try:
-        check_fits(grid, scan)
+        check_possible(grid, scan)
     except ValueError as error:
-        raise ValueError(f"{file.path}: {error}") from error
+        name, _, said = str(error).partition(":")
+        typed = getattr(options, name, None) is not None
+        whose = _option(name) if typed else f"{file.path}: {name}"
+        raise ValueError(f"{whose}:{said}") from error
     return grid, scan
+
+
+def _check_lengths(options: ScanOptions) -> None:
+    for name in ("pixel_size", "source_origin", "source_detector", "detector_spacing"):
+        if getattr(options, name) is not None:
+            check_length(getattr(options, name), _option(name))
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _scan(file: SinogramFile, options: ScanOptions, angles: tuple[float, ...]) -> Scan:
@@ -62,9 +78,7 @@ def _scan(file: SinogramFile, options: ScanOptions, angles: tuple[float, ...]) -
     if options.center is not None and not math.isfinite(options.center):
         raise ValueError(f"--center: expected a detector index, got {options.center}.")
     center = base.center if options.center is None else options.center
-    spacing = base.detector_spacing
-    if options.detector_spacing is not None:
-        spacing = check_positive(options.detector_spacing, "--detector-spacing")
+    spacing = options.detector_spacing or base.detector_spacing
     if near is None or far is None:
         if options.curved:
             raise ValueError(
@@ -105,7 +119,7 @@ def _pixel_scale(file: SinogramFile, options: ScanOptions, grid: ImageGrid | Non
     if options.pixel_size is None:
         return 1.0
     usual = grid or (ImageGrid((1, 1)) if file.geometry is None else file.geometry[0])
-    return check_positive(options.pixel_size, "--pixel-size") / usual.pixel_size
+    return options.pixel_size / usual.pixel_size
 
 
 def _kept(n: int, scale: float) -> int:

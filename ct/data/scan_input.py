@@ -87,13 +87,18 @@ class ScanInput:
         """Return grid and scan of a scan that an image can be made from.
 
         Raises:
-            ValueError: no angles, or one view alone.
+            ValueError: no angles, one view alone, or views from one direction alone.
         """
         grid, scan = self.geometry()
         if scan.n_views == 1:
             raise ValueError(
                 f"{self.file.path}: expected views from several angles, found one view (shape "
                 f"{list(self.file.shape)}); no image can be made from it."
+            )
+        if min(scan.angles) == max(scan.angles):
+            raise ValueError(
+                f"{self.file.path}: expected views from several angles, found {scan.n_views} from "
+                f"the same one ({scan.angles[0]:g}); check --angles."
             )
         return grid, scan
 

@@ -14,6 +14,7 @@ from ct.data.simulated_noise import Noise, photons, photons_after_log, white_noi
 from ct.data.simulated_objects import Scanned, scanned_images, scanned_phantoms
 from ct.data.simulated_scans import fan_scan, parallel_scan
 from ct.geometry import ImageGrid, Scan
+from ct.possible_scan import check_length
 
 PHANTOMS = ("shepp-logan", "shepp-logan-1974", "random-shepp-logan")
 _PER_MM = "1/mm"
@@ -128,7 +129,7 @@ def scanned_of(config: SimulateConfig) -> Scanned:
     stack = read_image(config.image)
     pixel_size = 1.0 if stack.pixel_size is None else stack.pixel_size
     if config.pixel_size is not None:
-        pixel_size = check_positive(config.pixel_size, "--pixel-size")
+        pixel_size = check_length(config.pixel_size, "--pixel-size")
     scale, shift, units = _scaling(config, stack.units)
     return scanned_images(
         stack,
@@ -152,7 +153,7 @@ def _phantoms(config: SimulateConfig, name: str) -> Scanned:
         )
     side = check_count(256 if config.size is None else config.size, "--size")
     pixel_size = 1.0 if config.pixel_size is None else config.pixel_size
-    grid = ImageGrid((side, side), check_positive(pixel_size, "--pixel-size"))
+    grid = ImageGrid((side, side), check_length(pixel_size, "--pixel-size"))
     scale, _, units = _scaling(config, "")
     seed = config.seed if name.startswith("random") else None
 

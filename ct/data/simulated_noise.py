@@ -15,6 +15,8 @@ from torch import Generator, Tensor
 from bayesnn.checks import check_positive
 from ct.data.noise_models import add_gaussian_noise, draw_counts, post_log_std
 
+_MOST_PHOTONS = 1e15  # far beyond it, 64 bits no longer count them
+
 Noisy: TypeAlias = tuple[
     Float32[np.ndarray, "views detectors"],
     float | Float32[np.ndarray, "views detectors"] | None,
@@ -71,9 +73,14 @@ def photons(i0: float) -> Noise:
         The noise.
 
     Raises:
-        ValueError: `i0` is not above zero.
+        ValueError: `i0` is not above zero, or beyond what can be counted.
     """
     i0 = check_positive(i0, "i0")
+    if i0 > _MOST_PHOTONS:
+        raise ValueError(
+            f"photons: expected at most {_MOST_PHOTONS:g} in an empty ray, got {i0:g}; give fewer, "
+            "or --snr-db inf for no noise."
+        )
 
     def disturb(clean: Float32[Tensor, "views detectors"], generator: Generator) -> Noisy:
         return draw_counts(clean, i0, generator).numpy(), None

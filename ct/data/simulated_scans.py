@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bayesnn.checks import check_count, check_positive
 from ct.geometry import FanBeam, ImageGrid, ParallelBeam, Scan
+from ct.possible_scan import check_views
 
 _SOURCE_ORIGIN, _SOURCE_DETECTOR = 2.0, 1.5
 
@@ -124,7 +125,7 @@ def _n_detectors(grid: ImageGrid) -> int:
 
 
 def _angles(views: int, arc: float) -> tuple[float, ...]:
-    views = check_count(views, "views")
+    views = check_views(views, "views")
     if not 0 < arc <= 2 * math.pi * (1 + 1e-12):
         raise ValueError(
             f"arc: expected more than 0° and at most 360°, got {math.degrees(arc):g}°."

@@ -14,10 +14,14 @@ from bayesnn.checks import check_count
 from bayesnn.files import atomic_write, check_writable
 from bayesnn.seeds import seeded_generator
 from bayesnn.versions import installed_versions
+from ct.data.own_files import check_replaceable, is_array
 from ct.data.simulate_config import SimulateConfig, noise_of, scan_of, scanned_of
 from ct.data.simulated_noise import Noisy, white_noise
 from ct.data.simulated_objects import Scanned
-from ct.data.sinogram_file import write_sinogram
+from ct.data.simulated_scans import with_divided_bins
+from ct.data.sinogram_file import holds_sinogram, write_sinogram
+from ct.geometry import ImageGrid, Scan
+from ct.possible_scan import check_memory, check_possible
 from ct.problem import Progress
 from ct.projectors.operator import Projector
 
@@ -57,18 +61,25 @@ def simulate_file(config: SimulateConfig, *, progress: Progress | None = None) -
         progress: called with (slices done, slices in all).
 
     Raises:
-        ValueError: the image cannot be used, the output not written, or a setting is impossible;
-            said before work starts.
+        ValueError: the image cannot be used, the output not written, a file of another kind is in
+            its place, or a setting is impossible; said before work starts.
     """
     check_count(config.seed, "--seed", minimum=0)
     check_output(config.output, config.image)
+    check_replaceable(config.output, "sinogram of bayesnn-ct", holds_sinogram)
     if config.truth is not None:
         check_output(config.truth, config.image, suffixes=(".npy",))
         if config.truth.absolute() == config.output.absolute():
             raise ValueError(f"--truth: {config.truth} is the output too; choose another file.")
     noise = noise_of(config)
     scanned = scanned_of(config)
+    if config.truth is not None:
+        shape = (scanned.n_slices, *scanned.grid.shape)
+        what = f"float32 array of the truth's shape {list(shape)}"
+        check_replaceable(config.truth, what, lambda path: is_array(path, shape))
     scan = scan_of(config, scanned.grid)
+    _check_memory(config, scanned.grid, scan)
+    check_possible(scanned.grid, scan)
     project = scanned.along(scan)
 
     def slices() -> Iterator[Noisy]:
@@ -115,6 +126,18 @@ def check_output(
         raise ValueError(f"{output}: is the input, and would be replaced; choose another output.")
     if output.suffix.lower() not in suffixes:
         raise ValueError(f"{output}: expected a name that ends in {' or '.join(suffixes)}.")
+
+
+def _check_memory(config: SimulateConfig, grid: ImageGrid, scan: Scan) -> None:
+    """Refuse an image, or parts of its pixels and of bins, that the memory cannot hold."""
+    rows, columns = (n * config.oversample for n in grid.shape)
+    finer = ImageGrid((rows, columns), grid.pixel_size / config.oversample)
+    rays = with_divided_bins(scan, config.samples_per_bin)
+    names = {"--oversample": config.oversample, "--samples-per-bin": config.samples_per_bin}
+    name = max(names, key=lambda one: names[one])
+    if names[name] == 1:
+        name = "IMAGE" if config.phantom is None else "--size"
+    check_memory(finer, rays, torch.device("cpu"), name=name)
 
 
 def sinogram_units(image_units: str) -> str:

@@ -23,6 +23,7 @@ from ct.data.hdf5_file import SINOGRAM
 from ct.data.hdf5_sinogram import NOISE_STD, OWN_FORMAT, open_hdf5_sinogram
 from ct.data.matlab_sinogram import open_matlab_sinogram
 from ct.data.npy_file import npy_stack
+from ct.data.own_files import has_format
 from ct.data.result_layout import create_result
 from ct.data.sinogram import SinogramFile
 from ct.data.stack import Stack, in_bands
@@ -145,6 +146,11 @@ def write_sinogram(
         if known:
             with h5py.File(temporary, "r+", libver=_NEWER) as file:
                 file.attrs.modify(NOISE_STD, noise_std)
+
+
+def holds_sinogram(path: Path) -> bool:
+    """Return whether a file is one that `write_sinogram` wrote; what it holds is not read."""
+    return has_format(path, OWN_FORMAT)
 
 
 @contextmanager

@@ -9,15 +9,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bayesnn.files import atomic_write, check_writable
 from ct.data.digest import content_digest
 from ct.data.disk_room import check_room
+from ct.data.own_files import check_replaceable, has_format, is_array, is_marked
 from ct.data.result_file import open_reconstruction
 from ct.output.dicom import write_dicom
 from ct.output.nifti import write_nifti
 from ct.output.numpy_array import write_npy
+from ct.output.plain_hdf5 import FORMAT as PLAIN_HDF5
 from ct.output.plain_hdf5 import write_hdf5
 from ct.output.png import value_window, window_text, write_png
 from ct.output.progress import Report
@@ -76,7 +79,8 @@ def convert(
 
     Args:
         result: REC.h5.
-        output: the file to write or replace; a folder is not replaced.
+        output: the file to write, or to replace if it is such a conversion; a folder, or a file of
+            another kind, is not replaced.
         what: "mean", "std", "lower" or "upper".
         level: share that the interval of "lower" and "upper" covers.
         slice_index: the place of one slice in the result, from 0; None for all.
@@ -110,6 +114,7 @@ def convert(
             raise ValueError(
                 f"{output}: is the input, and would be replaced; choose another output."
             )
+        _check_kind(output, suffix, volume)
         with _one_line(output):
             if suffix == ".dcm":
                 output = _dicom(output, volume, report)
@@ -127,6 +132,20 @@ def convert(
             slices=len(volume),
             window=window_said,
         )
+
+
+def _check_kind(output: Path, suffix: str, volume: Volume) -> None:
+    """Refuse to replace what is no such conversion; a series' folder is looked at elsewhere."""
+    if suffix == ".dcm" and len(volume) > 1:
+        return
+    kind, is_of_kind = f"{suffix} file of bayesnn-ct", is_marked
+    if suffix in {".h5", ".hdf5"}:
+        is_of_kind = partial(has_format, name=PLAIN_HDF5)
+    elif suffix == ".npy":
+        shape = volume.shape[1:] if volume.single else volume.shape
+        kind = f"float32 array of shape {list(shape)}"
+        is_of_kind = partial(is_array, shape=shape)
+    check_replaceable(output, kind, is_of_kind)
 
 
 def _dicom(output: Path, volume: Volume, report: Report) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ct.data.own_files import MARK
 from ct.output.progress import Report
 from ct.output.volume import QUANTITIES, Volume
 
@@ -76,8 +77,8 @@ def _dataset(volume: Volume, index: int, digest: str, scale: Rescaling) -> Any:
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = _uid(digest, f"{series}/{number}")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _uid("bayesnn-ct", "implementation")
-    meta.ImplementationVersionName = "BAYESNN-CT"
+    meta.ImplementationClassUID = _uid(MARK, "implementation")
+    meta.ImplementationVersionName = MARK.upper()
     data: Any = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     _describe(data, volume, digest, series)
     _place(data, volume, index)
@@ -102,7 +103,7 @@ def _describe(data: Any, volume: Volume, digest: str, series: str) -> None:
     data.SpecificCharacterSet = "ISO_IR 192"
     data.Modality = "CT"
     data.Manufacturer = "bayesnn"
-    data.ManufacturerModelName = "bayesnn-ct"
+    data.ManufacturerModelName = MARK
     data.SoftwareVersions = str(versions.get("bayesnn", ""))
     data.StudyInstanceUID = _uid(digest, "study")
     data.SeriesInstanceUID = _uid(digest, series)

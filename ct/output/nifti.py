@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ct.data.own_files import MARK
 from ct.output.progress import Report
 from ct.output.volume import Volume
 
@@ -58,6 +59,7 @@ def _header(volume: Volume) -> Any:
     header.set_slope_inter(1.0, 0.0)
     units = f" ({volume.units})" if volume.units else ""
     header["descrip"] = f"{volume.description}{units}".encode("ascii", "replace")[:79]
+    header["intent_name"] = MARK.encode("ascii")
     header["vox_offset"] = header.single_vox_offset
     return header
 

@@ -14,12 +14,15 @@ from ct.geometry_json import geometry_to_json
 from ct.output.progress import Report
 from ct.output.volume import Volume
 
+FORMAT = "bayesnn-ct volume"
+
 
 def write_hdf5(path: Path, volume: Volume, report: Report) -> None:
     """Write a volume as the dataset that its quantity names: mean, std, lower or upper.
 
     The dataset's attributes are description, units, pixel_size_mm, slice_spacing_mm and
-    first_slice_z_mm; the file's attribute geometry is the scan's, as in a result file.
+    first_slice_z_mm; the file's attribute geometry is the scan's, as in a result file, and its
+    attribute format says whose it is.
 
     Args:
         path: the file to write.
@@ -28,6 +31,7 @@ def write_hdf5(path: Path, volume: Volume, report: Report) -> None:
     """
     layout = create_result(path, {volume.what: volume.shape})
     with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+        file.attrs["format"] = f"{FORMAT} 1"
         file.attrs["geometry"] = geometry_to_json(volume.source.grid, volume.source.scan)
         data = file[volume.what]
         data.attrs["description"] = volume.description

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ct.data.own_files import MARK
 from ct.output.volume import Volume
 
 _WHITE = 65535
@@ -26,6 +27,7 @@ def write_png(path: Path, volume: Volume, window: tuple[float, float]) -> None:
     share = (volume.read(0).astype(np.float64) - black) / (white - black)
     grey = np.round(_WHITE * share.clip(0, 1)).astype(np.uint16)
     said = PngInfo()
+    said.add_text("Software", MARK)
     units = f" {volume.units}" if volume.units else ""
     said.add_text("Description", f"{volume.description}; {window_text(window)}{units}")
     dots_per_inch = 25.4 / volume.pixel_size

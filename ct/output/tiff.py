@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from ct.data.own_files import MARK
 from ct.output.progress import Report
 from ct.output.volume import Volume
 
@@ -46,7 +47,7 @@ def write_tiff(path: Path, volume: Volume, report: Report) -> None:
             metadata=None,
             resolution=(10 / volume.pixel_size, 10 / volume.pixel_size),
             resolutionunit="CENTIMETER",
-            software="bayesnn-ct",
+            software=MARK,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,19 +91,40 @@ def test_info_says_what_it_takes_the_values_for(
     assert "counts" in capsys.readouterr().out
 
 
-def test_counts_reconstruct_as_their_line_integrals(tmp_path: Path) -> None:
+def test_info_of_a_result_says_of_many_levels_the_highest(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["info", f"{folder}/rec.h5"]) == 0
+    lines = {line.partition("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    for name in ("half widths", "held out coverage"):
+        assert re.search(
+            r"…, 0\.85 \S+, 0\.9 \S+, 0\.95 \S+, 0\.99 \S+ \(20 in all\)$", lines[name]
+        )
+    assert "mean fbp, n_folds 3, n_samples 2" in lines["settings"]
+
+
+def test_counts_reconstruct_as_their_line_integrals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     values = np.random.default_rng(0).uniform(0.5, 2, size=(12, 17)).astype(np.float32)
     counts = np.round(1e6 * np.exp(-values))
-    np.save(tmp_path / "counts.npy", counts)
+    with h5py.File(tmp_path / "counts.data", "w") as file:
+        file["sinogram"] = counts
+        file.attrs["units"] = "counts"
     np.save(tmp_path / "integrals.npy", -np.log(counts / 1e6))
-    common = "--method fbp --angles 0:180:12 --degrees"
-    for name, more in (("counts", "--i0 1000000"), ("integrals", "")):
-        files = ["reconstruct", f"{tmp_path}/{name}.npy", "-o", f"{tmp_path}/{name}.h5"]
+    labels: list[str] = []
+    monkeypatch.setattr(
+        "ct.slice_figure.save_figure", lambda _, panels: labels.append(panels[0].label)
+    )
+    common = f"--method fbp --angles 0:180:12 --degrees --figure {tmp_path}/a.png"
+    for name, more in (("counts.data", "--i0 1000000 --counts"), ("integrals.npy", "")):
+        files = ["reconstruct", f"{tmp_path}/{name}", "-o", f"{tmp_path}/{name}.h5"]
         assert run([*files, *common.split(), *more.split()]) == 0
-    with h5py.File(tmp_path / "counts.h5") as a, h5py.File(tmp_path / "integrals.h5") as b:
+    with h5py.File(tmp_path / "counts.data.h5") as a, h5py.File(tmp_path / "integrals.npy.h5") as b:
         assert a["mean"].shape == (1, 17, 17)
         np.testing.assert_allclose(a["mean"], b["mean"], rtol=1e-4, atol=1e-5)
         assert a.attrs["units"] == "1/mm"
+    assert labels == ["line integral", "line integral"]
 
 
 @pytest.mark.parametrize("name", ["c.toml", "c.json"])

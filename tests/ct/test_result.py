@@ -60,6 +60,18 @@ def _plain(n_slices: int | None = None) -> Reconstruction:
     )
 
 
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (_result(), "5 × 4 pixels by mc-dropout: mean, std, 6 samples in HU"),
+        (_result(2, keep=False), "2 slices of 5 × 4 pixels by mc-dropout: mean, std in HU"),
+        (_plain(), "5 × 4 pixels by fbp: mean in HU"),
+    ],
+)
+def test_a_result_says_in_one_line_what_it_holds(result, said):
+    assert repr(result) == f"<Reconstruction of {said}>"
+
+
 def _assert_equal(a: Reconstruction, b: Reconstruction) -> None:
     for name in ("mean", "std", "samples"):
         one, other = getattr(a, name), getattr(b, name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ensembles.tensor_file import _digest, read_tensor_file, write_tensor_file
+from tests.ct.file_limits import python_with_small_files
 
 FORMAT: dict[str, Any] = {"file_format": "test-format", "version": 2}
 
@@ -54,6 +57,25 @@ def test_an_old_file_survives_a_failed_write(good: Path, monkeypatch: pytest.Mon
         write_tensor_file(good, {"a": torch.zeros(1)}, {}, **FORMAT)
     assert good.read_bytes() == before
     assert list(good.parent.iterdir()) == [good]
+
+
+_WRITE = """
+import sys, torch
+from ensembles.tensor_file import write_tensor_file
+try:
+    write_tensor_file(sys.argv[1], {"a": torch.zeros(1000)}, {}, file_format="f", version=1)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    # a real refusal by the system, as of a quota
+    command = [*python_with_small_files(2000), "-c", _WRITE, str(tmp_path / "x")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert re.search(r"x: cannot be written .*File too large.*; make room", done.stdout)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kept", [0.999, 0.5, 0.1, 0.01])
