@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from bayesnn.files import atomic_write, check_writable
+from ct.data.own_files import MARK
 from ct.geometry import ImageGrid, Scan
 
 if TYPE_CHECKING:
@@ -160,8 +162,25 @@ def save_figure(path: str | os.PathLike[str], panels: list[Panel]) -> None:
     """
     check_figure(path)
     figure = _draw(panels)
+    write_picture(path, figure)
+
+
+def write_picture(path: str | os.PathLike[str], figure: Figure) -> None:
+    """Write a figure; the picture says in its metadata that it is ours.
+
+    Args:
+        path: the picture; its suffix decides the format.
+        figure: what to write.
+
+    Raises:
+        ValueError: the picture cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    said: dict[str, Any] = {"metadata": {"Software" if suffix == ".png" else "Creator": MARK}}
+    if suffix == ".jpg":
+        said = {"pil_kwargs": {"comment": MARK.encode()}}
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=150, **said)
 
 
 def check_figure(path: str | os.PathLike[str]) -> None:

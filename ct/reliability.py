@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bayesnn.files import atomic_write
-from ct.figure import check_figure
+from bayesnn.calibration.plots.canvas import blank_figure, unit_square
+from ct.figure import check_figure, write_picture
 from ct.result_metadata import Metadata
 
 if TYPE_CHECKING:
@@ -40,18 +40,17 @@ def save_reliability(path: str | os.PathLike[str], metadata: Metadata) -> None:
         )
     check_figure(path)
     figure = _draw(curves, metadata.get("calibration", ""))
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    write_picture(path, figure)
 
 
 def _draw(curves: list[dict[str, float]], calibration: str) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank_figure(width=4.2, height=4.4)
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    unit_square(
+        axes,
+        xlabel="share that intervals claim to cover",
+        ylabel="share of held-out rays that they cover",
+    )
     for curve in curves:
         levels = sorted(float(level) for level in curve)
         axes.plot(
@@ -62,12 +61,5 @@ def _draw(curves: list[dict[str, float]], calibration: str) -> Figure:
             alpha=max(0.15, 1 / len(curves)),
             marker="." if len(curves) == 1 else None,
         )
-    axes.set(
-        xlim=(0, 1),
-        ylim=(0, 1),
-        xlabel="share that intervals claim to cover",
-        ylabel="share of held-out rays that they cover",
-    )
-    axes.set_box_aspect(1)
     axes.set_title(calibration, fontsize=8, wrap=True)
     return figure

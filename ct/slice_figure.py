@@ -9,6 +9,7 @@ import torch
 
 from ct.artefacts.stripes import remove_stripes
 from ct.chunk import noise_of
+from ct.data.own_files import check_replaceable, is_marked
 from ct.data.result_file import open_reconstruction
 from ct.data.scan_input import ScanInput
 from ct.figure import check_figure, save_figure, slice_panels
@@ -46,10 +47,13 @@ class SlicePictures:
         """Refuse pictures that could not be written, before work starts.
 
         Raises:
-            ValueError: a folder cannot be made or written, or a suffix names no format.
+            ValueError: a folder cannot be made or written, a suffix names no format, or a file of
+                another kind is in a picture's place.
         """
         if self.config.figure is not None:
             check_figure(self.config.figure)
+        for path, _ in self.paths():
+            check_replaceable(path, "picture of bayesnn-ct", is_marked)
         if self.config.figures is not None:
             folder = self.config.figures
             if not folder.is_dir() and (folder.exists() or not folder.parent.is_dir()):
@@ -99,7 +103,8 @@ def _draw(
         one=one,
         sinogram=sinogram.numpy(),
         residual=residual.float().numpy(),
-        sinogram_units=source.file.units,
+        # counts are shown by what becomes of them
+        sinogram_units="" if source.values == "counts" else source.file.units,
         title=f"slice {number}: {one.metadata['method']}",
     )
     save_figure(path, panels)

@@ -15,11 +15,11 @@ from torch import Tensor
 from bayesnn.calibration import (
     constant_width_baseline,
     coverage,
+    crps_gaussian,
     ece_floor,
     expected_calibration_error,
-    gaussian_crps,
-    gaussian_nll,
     mean_width,
+    nll_gaussian,
     sample_quantile_intervals,
 )
 from ct.result import Reconstruction
@@ -146,18 +146,18 @@ class ErrorBars:
         Returns:
             The scores.
         """
-        mean, truth, variance = self.mean[where], self.truth[where], self.std[where].square()
+        mean, truth, std = self.mean[where], self.truth[where], self.std[where]
         scale = float(self.truth.max() - self.truth.min())
         within = _at(self.intervals, where)
         between = None if self.sample_intervals is None else _at(self.sample_intervals, where)
-        constants = {p: constant_width_baseline(mean, variance, truth, level=p) for p in LEVELS}
+        constants = {p: constant_width_baseline(mean, std.square(), truth, level=p) for p in LEVELS}
         constant = constants[LEVELS[0]]
         # a pixel that claims to be certain and is wrong has no finite density
-        certain = bool((variance == 0).any())
-        nll = float("inf") if certain else float(gaussian_nll(mean, variance, truth))
+        certain = bool((std == 0).any())
+        nll = float("inf") if certain else float(nll_gaussian(truth, mean, std))
         return UncertaintyScores(
             nll=nll - math.log(scale),
-            crps=float(gaussian_crps(mean, variance, truth)),
+            crps=float(crps_gaussian(truth, mean, std)),
             ece=float(expected_calibration_error(within, truth)),
             rms_std=float(constant.std),
             rmse=float((mean - truth).square().mean().sqrt()),

@@ -14,7 +14,8 @@ from ct.classical.pixel_backprojection import backproject
 from ct.classical.ramp_filter import ramp_filtered
 from ct.classical.ray_weights import evened, ray_weights
 from ct.classical.windows import Window, hann, window_name
-from ct.geometry import FanBeam, ImageGrid, Scan, check_fits
+from ct.geometry import FanBeam, ImageGrid, Scan
+from ct.possible_scan import check_possible
 from ct.problem import Estimate, Problem, Progress, Setting
 
 _IMAGES_AT_ONCE = 64  # more are no faster, and each takes a few times its sinogram
@@ -132,7 +133,8 @@ def filtered_backprojection(
         The images, in image units.
 
     Raises:
-        ValueError: the sinogram's shape is not the scan's, or a fan's source stands in the image.
+        ValueError: the sinogram's shape is not the scan's, or no image can be made from such a
+            scan (`ct.possible_scan.check_possible`).
 
     Source:
         A. C. Kak and M. Slaney, Principles of Computerized Tomographic Imaging, 1988, chapter 3,
@@ -150,7 +152,7 @@ def filtered_backprojection(
             f"sinogram: expected shape [..., {scan.n_views}, {scan.n_detectors}] (the scan's views "
             f"and detectors), got {list(sinogram.shape)}."
         )
-    check_fits(grid, scan)
+    check_possible(grid, scan)
     batch = sinogram.shape[:-2]
     weights = (ray_weights(scan) * _obliquity(scan)).to(sinogram)
     arc_radius = scan.source_detector if isinstance(scan, FanBeam) and scan.curved else None

@@ -157,10 +157,16 @@ def _rings(y: Float64[Tensor, "views detectors"], measured: Tensor, scan: Scan) 
     count = int(bins.sum())
     if not count:
         return []
+    bins_differ, whose = (
+        ("1 detector bin differs", "its")
+        if count == 1
+        else (f"{count} detector bins differ", "their")
+    )
     shown = ", ".join(str(k) for k in bins.nonzero()[:5, 0].tolist())
     text = (
-        f"rings: {count} detector bins differ from their neighbours in the same way in most views "
-        f"({shown}{' …' if count > 5 else ''}); remove the stripes"
+        f"rings: {bins_differ} from {whose} neighbours in the same way in most views "
+        f"({shown}{' …' if count > 5 else ''}); remove the stripes (--remove-stripes, "
+        "ct.remove_stripes)"
     )
     return [Finding(name="rings", text=text, size=float(count))]
 

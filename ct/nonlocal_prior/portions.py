@@ -38,6 +38,9 @@ class Portions:
 def portions_under(budget: int | None, blocks: Blocks, like: Tensor) -> Portions:
     """Return portions of work that take a number of bytes, or the smallest ones.
 
+    The smallest hold four arrays of the coefficients of 2·reach + 1 rows of patches, all that one
+    row of groups may need, however small the budget is.
+
     Args:
         budget: the bytes; None for any number.
         blocks: how the image is cut.

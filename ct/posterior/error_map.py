@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ _ITERATIONS = 60
 _STEP = 0.7  # of Fisher's scoring
 _MOST_EXCESS = 50.0  # of a square over its variance: one pixel cannot do more
 _BODY_BLUR = 3.0
+_THRESHOLD_TOLERANCE = 1e-4  # of the image's range
 _MOST_PIXELS = 50_000  # that a fit looks at
 _MOST_STEPS = 40  # of the curve from fitted variances to mean squares
 _FEWEST_PIXELS = 10  # of a step
@@ -189,18 +191,26 @@ def _logs(
 
 
 def body_share(mean: Float[Tensor, "rows columns"]) -> Float64[Tensor, "rows columns"]:
-    """Return how much of a pixel's neighbourhood is brighter than Otsu's threshold, in [0, 1].
+    """Return how much of a pixel's neighbourhood is brighter than Li's threshold, in [0, 1].
+
+    Unlike Otsu's, it has faint materials in the body too where one part is far brighter than all
+    others.
 
     Args:
         mean: the image.
 
     Returns:
         About 1 inside the object and 0 in the air; 1/2 everywhere in an image of one value.
+
+    Source:
+        C. H. Li, C. K. Lee, Minimum cross entropy thresholding, Pattern Recognition 26, 1993.
     """
-    from skimage.filters import threshold_otsu
+    from skimage.filters import threshold_li
 
     values = mean.detach().double()
-    if not bool(values.max() > values.min()):
+    size = float(values.max() - values.min())
+    if not size > 0:
         return torch.full_like(values, 0.5)
-    threshold: float = float(threshold_otsu(values.cpu().numpy()))  # type: ignore[no-untyped-call]
+    find: Callable[..., float] = threshold_li
+    threshold = float(find(values.cpu().numpy(), tolerance=_THRESHOLD_TOLERANCE * size))
     return blurred((values > threshold).double(), _BODY_BLUR).clamp(0, 1)

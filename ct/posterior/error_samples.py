@@ -45,16 +45,16 @@ def known_gain(
     ring = _rings(error)
     power = torch.fft.rfft2(error).abs().square()
     claimed = torch.fft.rfft2(_deviations(folds)).abs().square().sum(0)
+    # a GPU would add in another order each time
+    flat = ring.flatten().cpu()
     sums = [
-        torch.zeros(_RINGS, dtype=torch.float64, device=error.device).index_add(
-            0, ring.flatten(), values.flatten()
-        )
+        torch.bincount(flat, weights=values.flatten().cpu(), minlength=_RINGS)
         for values in (power, claimed)
     ]
     # where a method leaves nothing, such as at frequencies that it filters out, nothing is scaled
     told = sums[1] > _LEAST_POWER * sums[1].amax()
     gain = torch.where(told, sums[0] / torch.where(told, sums[1], 1.0), 0.0).sqrt()
-    return Gain(response=gain[ring])
+    return Gain(response=gain.to(error.device)[ring])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from ct.posterior.error_samples import error_parts, error_samples, known_gain
 from ct.posterior.excluded import excluded_names
 from ct.posterior.held_out_coverage import held_out_coverage
 from ct.posterior.known_scan import known_scan, neighbours
-from ct.posterior.missing_detail import BeyondKnown, HeldOutRays, missing_detail
+from ct.posterior.missing_detail import HeldOutRays, missing_detail
 from ct.posterior.ray_bands import ray_bands
 from ct.posterior.view_folds import blind_spot, view_folds, without_fold
 from ct.problem import Estimate, FrugalMethod, Problem, Progress, Setting, StackMethod
@@ -34,10 +34,9 @@ _STEPS = 1000  # of progress
 _MEAN, _FOLDS = 150, 575  # where the first two parts of the work end
 _FEWEST_FOLDS = 2
 _COPIES = 12  # of a slice that a method holds, unless it says
-_STILL_MISSING = (0.7, 0.35)
-"""Inside and outside the body, of the detail that images without a fold of the views lack along
-those views: an image of all views has some of it, and in other directions less is missing."""
-_ALL_MISSING = 0.5  # excess of the squared errors over the known scan's, from which all of it is
+_STILL_MISSING_AT_EDGES = 0.25
+"""Of the detail that images without a fold of the views lack along those views, where the method
+is known to err: an image of all views has most of edges' detail. Flat regions' is never seen."""
 
 
 @runtime_checkable
@@ -65,11 +64,12 @@ def jackknife(
        how much spread, and how errors are distributed: log v₀(x) = f(Σ_j b_j log φ_j(x)), f rising.
     3. rays of the measured scan that were held out tell of errors of which the simulated scan knows
        nothing (`ct.posterior.missing_detail`): by how much its squared errors are too small, 1 + a,
-       and the variance of detail that R always flattens, inside and outside the body, c₁ and c₂.
-       They follow from the rays' energies, filtered so that they are those of single pixels. Of
-       the detail a part is taken to be missing in m too; all of it from a = 1/2.
+       and the variance of detail that R flattens: c₁ inside the body, c₂ outside it, and c₃ v₀
+       where R is known to err, at edges. They follow from the rays' energies, filtered so that they
+       are those of single pixels. Of edges' detail a quarter is taken to be missing in m too,
+       of the other all.
 
-    A pixel's variance is (1 + a) v₀ + c₁ b + c₂ (1 − b), with b the body's share of its
+    A pixel's variance is (1 + a + c₃/4) v₀ + c₁ b + c₂ (1 − b), with b the body's share of its
     neighbourhood, and the half widths of intervals are quantiles of the simulated scan's errors,
     scaled alike, with detail of that variance added, whose tails are Student's with 6 degrees of
     freedom. Samples are correlated as the folds' images are; what these do not explain is detail as
@@ -158,11 +158,11 @@ class Jackknife:
         predicted = variance.at(error_features(measured.mean, measured.images))
         body = body_share(measured.mean)
         unit = predicted.mean().clamp(min=torch.finfo(torch.float64).tiny)
-        parts = unit * torch.stack([body, 1 - body])
+        parts = torch.stack([unit * body, unit * (1 - body), predicted])
         pixel_size = problem.grid.pixel_size
         bands = ray_bands(problem.scan, pixel_size, problem.sinogram.device)
         beyond = missing_detail(rays, parts, problem.projector, bands, pixel_size)
-        amounts = _still_missing(beyond)
+        amounts = beyond.detail * beyond.detail.new_tensor([1.0, 1.0, _STILL_MISSING_AT_EDGES])
         detail = torch.tensordot(amounts, parts, dims=1)
         std = (beyond.scale * predicted + detail).sqrt().to(problem.sinogram.dtype)
         half_widths = _half_widths(
@@ -190,6 +190,7 @@ class Jackknife:
             "error_scale": math.sqrt(beyond.scale),
             "missing_detail_std_body": math.sqrt(float(amounts[0] * unit)),
             "missing_detail_std_outside": math.sqrt(float(amounts[1] * unit)),
+            "missing_detail_over_error": math.sqrt(float(amounts[2])),
         }
         if measured.excluded:
             diagnostics["excluded_members"] = measured.excluded
@@ -299,17 +300,6 @@ class _Work:
         if report is None:
             return None
         return lambda done, total: report(start + (end - start) * done // max(total, 1), _STEPS)
-
-
-def _still_missing(beyond: BeyondKnown) -> Float64[Tensor, " parts"]:
-    """Return the detail that an image of all views lacks.
-
-    Where little noise hides detail, the known scan's errors fall short too, and so does what an
-    image of all views has that others lack.
-    """
-    least = beyond.detail.new_tensor(_STILL_MISSING)
-    share = min(1.0, (beyond.scale - 1) / _ALL_MISSING)
-    return (least + share * (1 - least)) * beyond.detail
 
 
 def _half_widths(

@@ -65,8 +65,10 @@ def missing_detail(
 
         (1 + a) q̃ + Σ_j Σ_κ c_jκ g_bκ (spacing/π) A p_j + the noise's,
 
-    with q̃ the energy of a like ray in a scan whose truth is known, p_j maps such as the body's, and
-    g_bκ the band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a pixel. The scale a is
+    with q̃ the energy of a like ray in a scan whose truth is known, p_j maps such as the body's or
+    the known errors', and g_bκ the band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a
+    pixel. What edges lack beyond the known scan's errors would pass for detail of the air beside
+    them, had it no map of its own. The scale a is
     found first, from the fifth of a band's rays along which the known scan errs most: elsewhere
     noise that is larger than it is said to be, or that neighbouring bins share, would pass for
     errors. Then c_jκ follow, from all rays. Detail that the
@@ -94,14 +96,17 @@ def missing_detail(
     n_bands = len(bands.responses)
     stride = max(2, -(-n_bands * rays.residual.numel() // _MOST_RAYS))
     measured = rays.measured.double()
+    tiny = torch.finfo(torch.float64).tiny
     squares, errors, details, noises, telling = [], [], [], [], []
     for band in range(n_bands):
         like = [bands.energy(one, band) for one in rays.predictable]
         predicted = blurred_along_last(torch.stack(like).mean(0), _ALONG_RAYS)
         # where neighbours were not measured, a filtered ray holds that much less of everything
         held = bands.spread_out(measured, band)
-        held = held / held.amax().clamp(min=torch.finfo(held.dtype).tiny)
-        fine = torch.stack([shares[band] * line for shares in spectra for line in lines])
+        held = held / held.amax().clamp(min=tiny)
+        # a band's filter carries energy to rays beside those that cross the detail
+        carried = bands.spread_out(lines, band) / max(bands.gain(band), tiny)
+        fine = torch.cat([shares[band] * carried for shares in spectra])
         squares.append(bands.energy(rays.residual, band)[:, ::stride].flatten())
         errors.append((predicted * held)[:, ::stride].flatten())
         details.append((fine * held)[..., ::stride].flatten(1))

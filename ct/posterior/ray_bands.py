@@ -55,8 +55,8 @@ class RayBands:
         return filtered[..., : rays.shape[-1]].square()
 
     def spread_out(
-        self, variance: Float[Tensor, "views detectors"], band: int
-    ) -> Float64[Tensor, "views detectors"]:
+        self, variance: Float[Tensor, "*batch views detectors"], band: int
+    ) -> Float64[Tensor, "*batch views detectors"]:
         """Return the energy that independent noise has on average.
 
         Args:
@@ -71,6 +71,16 @@ class RayBands:
         spectrum = torch.fft.rfft(variance.double(), n=self.n_padded) * squared
         spread: Tensor = torch.fft.irfft(spectrum, n=self.n_padded)
         return spread[..., : variance.shape[-1]].clamp(min=0)
+
+    def gain(self, band: int) -> float:
+        """Return the energy of a filtered ray far inside a view of noise of variance 1.
+
+        Args:
+            band: number of the band; 0 is returned for one that holds no frequency.
+        """
+        power = self.responses[band].square()
+        # of a real signal's spectrum the second half, which is not kept, mirrors the first
+        return float((2 * power.sum() - power[-1]) / self.n_padded)
 
     def shares(self, pixel_size: float, decay: float, power: int = 0) -> list[float]:
         """Return the bands' shares of an isotropic power spectrum k^power exp(−k/decay), k a pixel.

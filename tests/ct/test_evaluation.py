@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from bayesnn.calibration import ece_floor, gaussian_crps, gaussian_nll
+from bayesnn.calibration import crps_gaussian, ece_floor, nll_gaussian
 from bayesnn.seeds import seeded_generator
 from ct.commands.score_table import score_tables
 from ct.evaluation import Evaluation, evaluate, evaluate_file
@@ -104,12 +104,12 @@ def test_each_region_is_scored_over_its_own_pixels() -> None:
         assert region.psnr == pytest.approx(10 * math.log10(100 / float(clipped)))
         assert region.uncertainty is not None
         # what a slice of these pixels alone scores, with the range of the whole
-        chosen = (mean[mask], std[mask].square(), truth[mask])
-        assert region.uncertainty.crps == pytest.approx(float(gaussian_crps(*chosen)))
-        nll = float(gaussian_nll(*chosen)) - math.log(10)
+        chosen = (truth[mask], mean[mask], std[mask])
+        assert region.uncertainty.crps == pytest.approx(float(crps_gaussian(*chosen)))
+        nll = float(nll_gaussian(*chosen)) - math.log(10)
         assert region.uncertainty.nll == pytest.approx(nll)
-        constant = chosen[1].mean().expand_as(chosen[1])
-        gain = float(gaussian_nll(chosen[0], constant, chosen[2])) - math.log(10) - nll
+        constant = chosen[2].square().mean().sqrt()
+        gain = float(nll_gaussian(*chosen[:2], constant)) - math.log(10) - nll
         assert region.uncertainty.nll_gain == pytest.approx(gain, abs=1e-9)
     edges = scores.regions["edges"].uncertainty
     assert edges is not None

@@ -99,6 +99,8 @@ def test_rings(seed: int, views: tuple[int, float], bin_: int) -> None:
     found = ct.mismatch(sinogram, None, torch.tensor(std), scan, GRID).findings
     assert [finding.name for finding in found] == ["rings"]
     assert any(f"{k}" in found[0].text for k in (bin_ - 1, bin_, bin_ + 1))
+    one = found[0].size == 1
+    assert ("1 detector bin differs from its" if one else "bins differ from their") in found[0].text
 
 
 @pytest.mark.parametrize(

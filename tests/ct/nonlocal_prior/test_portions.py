@@ -63,20 +63,19 @@ def test_where_memory_is_plentiful_all_is_done_at_once():
     assert plenty.cell_rows >= 9
 
 
-@pytest.mark.parametrize(("n_slices", "times"), [(2, 1), (1, 3)])
-def test_slices_that_fit_by_the_methods_own_count_keep_to_the_budget(monkeypatch, n_slices, times):
+def _solving(monkeypatch, side, n_slices, budget, **settings):
+    """Return the most bytes that reconstructing slices takes at one time."""
     # later iterations take no more memory
     monkeypatch.setattr("ct.nonlocal_prior.bm3d._TV_ITERATIONS", 2)
     monkeypatch.setattr("ct.nonlocal_prior.bm3d._SOLVER_STEPS", 2)
-    grid = ct.ImageGrid((64, 64))
-    scan = ct.ParallelBeam([k * math.pi / 16 for k in range(16)], n_detectors=91)
+    n_bins = math.ceil(math.sqrt(2) * side)
+    grid = ct.ImageGrid((side, side))
+    scan = ct.ParallelBeam([k * math.pi / 16 for k in range(16)], n_detectors=n_bins)
     projector = ct.projector(grid, scan)
-    method = ct.bm3d(steps=2, reach=4, stride=8)
-    budget = times * n_slices * method.working_copies * (64 * 64 + 16 * 91) * 4
     problems = [
         Problem(
-            sinogram=projector(_random(64, 64, seed=seed).float()),
-            noise_std=torch.full((16, 91), 2.0),
+            sinogram=projector(_random(side, side, seed=seed).float()),
+            noise_std=torch.full((16, n_bins), 2.0),
             projector=projector,
             grid=grid,
             scan=scan,
@@ -84,4 +83,19 @@ def test_slices_that_fit_by_the_methods_own_count_keep_to_the_budget(monkeypatch
         )
         for seed in range(n_slices)
     ]
-    assert 0.3 * budget < peak_bytes(lambda: method.solve_slices(problems)) <= budget
+    method = ct.bm3d(steps=2, stride=8, **settings)
+    return peak_bytes(lambda: method.solve_slices(problems))
+
+
+@pytest.mark.parametrize(("n_slices", "times"), [(2, 1), (1, 3)])
+def test_slices_that_fit_by_the_methods_own_count_keep_to_the_budget(monkeypatch, n_slices, times):
+    budget = times * n_slices * ct.bm3d().working_copies * (64 * 64 + 16 * 91) * 4
+    assert 0.3 * budget < _solving(monkeypatch, 64, n_slices, budget, reach=4) <= budget
+
+
+@pytest.mark.parametrize("side", [40, 72])
+def test_one_slice_holds_no_more_than_the_smallest_portion_beside_it(monkeypatch, side):
+    one = (side**2 + 16 * math.ceil(math.sqrt(2) * side)) * 4
+    strip = 4 * min(2 * 16 + 1, side - 7) * (side - 7) * 8**2 * 4
+    most = ct.bm3d().working_copies // 2 * one + strip
+    assert 0.7 * most < _solving(monkeypatch, side, 1, 1) <= most

@@ -57,6 +57,14 @@ def test_the_body_is_bright_and_its_border_soft():
     assert float(share.mean()) == pytest.approx(float(disc(64).mean()), rel=0.02)
 
 
+def test_faint_materials_beside_a_bright_one_belong_to_the_body():
+    image = 0.1 * disc(64) + 0.01 * normal(64, 64, seed=0)
+    image[28:36, 28:36] += 1
+    share = body_share(image)
+    assert float(share[22, 32]) == pytest.approx(1, abs=0.01)
+    assert float(share[0, 0]) == pytest.approx(0, abs=0.05)
+
+
 def test_the_gain_is_the_ratio_of_powers_at_each_frequency():
     folds = normal(9, 64, 64, seed=0)
     deviations = (8 / 9) ** 0.5 * (folds - folds.mean(0))

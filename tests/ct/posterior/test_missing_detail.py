@@ -154,6 +154,46 @@ def test_errors_that_the_known_scan_shares_do_not_pass_for_detail(scene):
     assert found(half * A(body * like)) < 0.25 * found(torch.zeros(60, 92).double())
 
 
+def test_what_edges_lack_does_not_pass_for_detail_of_the_air_beside_them(scene):
+    scan, A, body = scene
+    # edges that are blurred over the air, where held-out rays are to find nothing else
+    edges = (body - torch.roll(body, 1, 1)).abs() + (body - torch.roll(body, 2, 0)).abs()
+    lacking = edges * _smooth_noise(64, decay=0.3, seed=0)
+    rays = HeldOutRays(
+        residual=A(lacking) + 0.3 * normal(60, 92, seed=3),
+        noise_variance=torch.full((60, 92), 0.09).double(),
+        measured=torch.ones(60, 92, dtype=torch.bool),
+        predictable=torch.zeros(2, 60, 92, dtype=torch.float64),
+    )
+
+    def found(*parts: torch.Tensor) -> list[float]:
+        bands = ray_bands(scan, 0.5, body.device)
+        return missing_detail(rays, torch.stack(parts), A, bands, 0.5).detail.tolist()
+
+    without, outside = found(body, 1 - body)
+    inside, beside, own = found(body, 1 - body, edges.square())
+    assert outside > 0.01
+    assert beside < 0.2 * outside
+    assert inside < 0.1 * without
+    # the projector's interpolation hides some of it
+    assert 0.4 < own < 1.2
+
+
+def test_scans_of_so_few_bins_that_bands_are_empty_tell_of_detail_too():
+    grid = ct.ImageGrid((4, 4))
+    scan = ct.ParallelBeam([k * math.pi / 90 for k in range(90)], n_detectors=6)
+    A, there = ct.projector(grid, scan), torch.ones(90, 6, dtype=torch.bool)
+    rays = HeldOutRays(
+        residual=A(normal(4, 4, seed=1)),
+        noise_variance=torch.full((90, 6), 1e-4).double(),
+        measured=there,
+        predictable=torch.zeros(2, 90, 6, dtype=torch.float64),
+    )
+    parts, bands = torch.ones(1, 4, 4, dtype=torch.float64), ray_bands(scan, 1.0, there.device)
+    assert min(bands.gain(band) for band in range(len(bands.responses))) == 0
+    assert 0.1 < float(missing_detail(rays, parts, A, bands, 1.0).detail) < 2
+
+
 @pytest.mark.parametrize("larger", [1.0, 1.5, 2.0])
 @pytest.mark.parametrize("shared", [False, True])
 def test_known_errors_are_scaled_where_no_detail_is_missing(scene, larger, shared):

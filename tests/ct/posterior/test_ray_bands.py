@@ -70,6 +70,14 @@ def test_the_energy_of_noise_is_what_it_is_said_to_be():
         assert torch.allclose(found, expected, rtol=0.12, atol=0.03 * float(expected.max()))
 
 
+def test_the_gain_is_the_energy_far_inside_a_view_of_even_noise():
+    bands = ray_bands(ct.ParallelBeam([0.0], 4000), 1.0, torch.device("cpu"))
+    even = torch.ones(1, 4000, dtype=torch.float64)
+    for band in range(N_BANDS):
+        inside = float(bands.spread_out(even, band)[0, 2000])
+        assert bands.gain(band) == pytest.approx(inside, rel=2e-3)
+
+
 @pytest.mark.parametrize("power", [0, 2])
 def test_shares_of_a_spectrum_are_its_integral_over_rings(power):
     bands = ray_bands(ct.ParallelBeam([0.0], 40, detector_spacing=2.0), 1.0, torch.device("cpu"))
