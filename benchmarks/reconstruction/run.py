@@ -14,6 +14,7 @@ from types import FrameType
 import torch
 
 import ct
+from benchmarks.failures import FAILURES, said
 from benchmarks.reconstruction.methods import Entry
 from benchmarks.reconstruction.records import Record
 from benchmarks.reconstruction.scans import Simulated
@@ -89,24 +90,6 @@ def one_slice(method: Method | None, data: Simulated, index: int) -> Record:
         "diagnostics": {key: diagnostics[key] for key in KEPT if key in diagnostics},
         "regions": slice_scores(result, data.truth[index], data.regions[index]),
     }
-
-
-FAILURES = (
-    ArithmeticError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-
-def said(error: BaseException) -> str:
-    """Return an error as one short line."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}"[:200]
 
 
 @contextmanager

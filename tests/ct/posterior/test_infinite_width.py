@@ -258,13 +258,13 @@ def test_wrong_settings_are_refused(wrong, message):
         ct.infinite_width(**wrong)
 
 
-def test_a_scan_that_misses_the_image_is_refused():
-    grid = ct.ImageGrid((4, 4), pixel_size=0.1)
-    scan = ct.ParallelBeam([0.0, 1.0], n_detectors=2, detector_spacing=20.0)
+def test_a_scan_without_a_measured_ray_in_the_image_is_refused():
+    problem = _problem()
+    lengths = problem.projector(torch.ones(problem.grid.shape, dtype=torch.float64))
+    assert (lengths == 0).any()  # what was measured is air beside the image
+    beside = torch.where(lengths > 0, math.inf, problem.noise_std)
     with pytest.raises(ValueError, match="no measured ray meets the image"):
-        ct.reconstruct(
-            torch.ones(2, 2), scan, grid, method=ct.infinite_width(n_samples=2), noise_std=0.1
-        )
+        ct.infinite_width(n_samples=2).solve(dataclasses.replace(problem, noise_std=beside), seed=0)
 
 
 def test_held_out_views_on_request():

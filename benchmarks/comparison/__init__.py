@@ -1,0 +1,1 @@
+"""What benchmarks that set methods side by side share: cells, paired differences, clusters."""

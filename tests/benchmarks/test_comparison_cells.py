@@ -1,0 +1,39 @@
+import functools
+import json
+
+import pytest
+
+from benchmarks.comparison.cells import Cell, read_cells, run_cells
+
+CELLS = [Cell("toy", split, method) for split in range(3) for method in ("good", "bad")]
+
+
+def _work(cell: Cell, *, log) -> dict[str, float]:
+    with log.open("a") as file:
+        file.write(f"{cell.split}{cell.method}\n")
+    if cell.method == "bad" and cell.split == 1:
+        raise ValueError("a method that cannot")
+    return {"score": cell.split + len(cell.method)}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_cell_runs_once_and_failures_are_tried_again(tmp_path, workers):
+    work = functools.partial(_work, log=tmp_path / "log")
+    kept = tmp_path / "new" / "cells.json"
+    first = run_cells(work, CELLS, kept, workers=workers)
+    assert [(r["data"], r["split"], r["method"]) for r in first] == CELLS
+    assert [r.get("score") for r in first] == [4, 3, 5, None, 6, 5]
+    assert first[3]["error"] == "ValueError: a method that cannot"
+    assert sorted(map(json.dumps, read_cells(kept))) == sorted(map(json.dumps, first))
+
+    again = run_cells(work, CELLS, kept, workers=workers)
+    assert [r for i, r in enumerate(again) if i != 3] == [r for i, r in enumerate(first) if i != 3]
+    assert len((tmp_path / "log").read_text().splitlines()) == len(CELLS) + 1
+
+
+def test_cells_of_other_questions_stay(tmp_path):
+    kept = tmp_path / "cells.json"
+    work = functools.partial(_work, log=tmp_path / "log")
+    run_cells(work, CELLS[:1], kept)
+    assert len(run_cells(work, CELLS[2:3], kept)) == 1
+    assert len(read_cells(kept)) == 2
