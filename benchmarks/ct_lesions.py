@@ -31,9 +31,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import ct
+from benchmarks.failures import FAILURES, said
 from benchmarks.reconstruction.images import aapm, averaged
 from benchmarks.reconstruction.methods import ENTRIES, Entry
-from benchmarks.reconstruction.run import FAILURES, at_most, said
+from benchmarks.reconstruction.run import at_most
 from benchmarks.reconstruction.scans import Simulated, simulated
 from benchmarks.report import RESULTS, Report
 from ct.lesion_scores import LesionScores, Score, score_lesions
