@@ -64,7 +64,17 @@ def current_commit() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One question, its command, and a table that answers it."""
+    """One question, its command, and a table that answers it.
+
+    Attributes:
+        name: of the files.
+        title: the question.
+        command: that answers it.
+        columns: of the table.
+        rows: of the table.
+        notes: paragraphs after the table.
+        lead: first paragraph, before all else: what came out, losses included.
+    """
 
     name: str
     title: str
@@ -72,6 +82,7 @@ class Report:
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
     notes: list[str] = field(default_factory=list)
+    lead: str = ""
 
     def write(self, folder: Path = RESULTS) -> Path:
         """Write NAME.md and NAME.json; return the Markdown file's path."""
@@ -86,6 +97,7 @@ class Report:
         ]
         parts = [
             f"# {self.title}",
+            *([self.lead] if self.lead else []),
             f"Command: `{self.command}`",
             "\n".join(table),
             *self.notes,
@@ -96,6 +108,7 @@ class Report:
             path.write_text("\n\n".join(parts) + "\n")
         content = {
             "title": self.title,
+            **({"lead": self.lead} if self.lead else {}),
             "command": self.command,
             "columns": self.columns,
             "rows": self.rows,
