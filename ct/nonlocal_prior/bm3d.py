@@ -171,10 +171,12 @@ class BM3D:
         metric = fourier_metric(first.projector, first.grid, first.scan, first.sinogram)
         noise = [_noise_of(one, seed) for seed in range(_DRAWN) for one in problems]
         step = data_step(least_squares([*problems, *noise]), metric.projection)
-        images = _start(problems, metric, step.told[: len(problems)])
-        total = self.steps + 1
-        if progress is not None:
-            progress(1, total)
+        saved = first.checkpoint.load()
+        images = (
+            _start(problems, metric, step.told[: len(problems)])
+            if saved is None
+            else saved["images"].to(first.sinogram)
+        )
         prior = PatchPrior(
             images,
             patch=self.patch,
@@ -183,8 +185,14 @@ class BM3D:
             stride=self.stride,
             budget=self._patch_budget(first),
         )
+        begin, total = 0, self.steps + 1
+        if saved is not None:
+            begin = int(saved["done"])
+            prior.matches = list(saved["matches"].to(images.device))
+        if progress is not None:
+            progress(1 + begin, total)
         growth = (_LAST_WEIGHT / _FIRST_WEIGHT) ** (1 / (self.steps - 1))
-        for done in range(self.steps):
+        for done in range(begin, self.steps):
             # the noise beside the images starts at zero, where it would be without rays
             guess = torch.cat([images, images.new_zeros(_DRAWN * len(problems), *first.grid.shape)])
             found = step(guess, _FIRST_WEIGHT * growth**done, _SOLVER_STEPS)
@@ -194,6 +202,12 @@ class BM3D:
             )
             if progress is not None:
                 progress(done + 2, total)
+            if done + 1 == self.steps or first.checkpoint.due():
+                first.checkpoint.save({
+                    "done": torch.tensor(done + 1),
+                    "images": images,
+                    "matches": torch.stack(prior.matches),
+                })
         residual = rays.precision.sqrt() * (rays.projector(images) - rays.sinograms)
         misfit = sum_of_squares(residual).flatten() / rays.n_rays
         return [

@@ -18,7 +18,11 @@ _THRESHOLD = 2.7  # standard deviations, as published
 
 
 class PatchPrior:
-    """BM3D of several images in turn; the groups may stay from one call to the next."""
+    """BM3D of several images in turn; the groups may stay from one call to the next.
+
+    Attributes:
+        matches: the groups of each image as they were formed last; empty before the first call.
+    """
 
     def __init__(
         self,
@@ -46,7 +50,7 @@ class PatchPrior:
         )
         self._transform = patch_transform(self._blocks, like)
         self._portions = portions_under(budget, self._blocks, like)
-        self._matches: list[Int64[Tensor, "references group"]] = []
+        self.matches: list[Int64[Tensor, "references group"]] = []
 
     def clean(
         self,
@@ -67,11 +71,11 @@ class PatchPrior:
             match: whether to form the groups anew; the first call must.
         """
         if match:
-            self._matches = [
+            self.matches = [
                 match_blocks(one, self._blocks, at_once=self._portions.offsets) for one in images
             ]
         return torch.stack([
-            self._clean(images[k], self._levels(noise[:, k]).scaled(strength), self._matches[k])
+            self._clean(images[k], self._levels(noise[:, k]).scaled(strength), self.matches[k])
             for k in range(len(images))
         ])
 

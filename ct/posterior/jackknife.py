@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -34,6 +34,7 @@ _STEPS = 1000  # of progress
 _MEAN, _FOLDS = 150, 575  # where the first two parts of the work end
 _FEWEST_FOLDS = 2
 _COPIES = 12  # of a slice that a method holds, unless it says
+_PIXELS_BETWEEN_STATES = 2**18  # of folds that a CPU does together: tens of seconds of work
 _STILL_MISSING_AT_EDGES = 0.25
 """Of the detail that images without a fold of the views lack along those views, where the method
 is known to err: an image of all views has most of edges' detail. Flat regions' is never seen."""
@@ -227,7 +228,9 @@ class _Work:
         self, method: StackMethod, problem: Problem, start: int, middle: int, end: int
     ) -> _Folded:
         """Return the images of a scan; the folds' with the choices made for all views."""
-        (whole,) = method.solve_slices([problem], progress=self._part(start, middle))
+        places = self.problem.checkpoint
+        alone = replace(problem, checkpoint=places.part(f"image-{start}"))
+        (whole,) = method.solve_slices([alone], progress=self._part(start, middle))
         if isinstance(method, FreezableMethod):
             method = method.frozen(whole)
         n = int(self.folds.max()) + 1
@@ -237,9 +240,11 @@ class _Work:
             report = self._part(
                 middle + round(step * chunk.start), middle + round(step * chunk.stop)
             )
-            lacking = [without_fold(problem, self.folds, fold) for fold in chunk]
+            place = places.part(f"folds-{start}-{chunk.start}-{chunk.stop}")
+            inside = replace(problem, checkpoint=place.part("work"))
+            lacking = [without_fold(inside, self.folds, fold) for fold in chunk]
             found = remembered(
-                self.problem.checkpoint.part(f"folds-{start}-{chunk.start}-{chunk.stop}"),
+                place,
                 lambda: {
                     "images": torch.stack([
                         one.mean for one in method.solve_slices(lacking, progress=report)
@@ -329,8 +334,12 @@ def _calibration(problem: Problem, n_folds: int) -> str:
 def _at_once(method: StackMethod, problem: Problem) -> int:
     copies = method.working_copies if isinstance(method, FrugalMethod) else _COPIES
     n_values = math.prod(problem.grid.shape) + problem.sinogram.numel()
-    budget = memory_budget(problem.sinogram.device, problem.memory_budget)
-    return max(1, budget // (copies * n_values * problem.sinogram.element_size()))
+    device = problem.sinogram.device
+    budget = memory_budget(device, problem.memory_budget)
+    most = budget // (copies * n_values * problem.sinogram.element_size())
+    if device.type == "cpu":
+        most = min(most, _PIXELS_BETWEEN_STATES // math.prod(problem.grid.shape))
+    return max(1, most)
 
 
 def _seed(seed: int, place: int) -> int:

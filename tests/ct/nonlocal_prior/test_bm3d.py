@@ -11,6 +11,7 @@ from ct.nonlocal_prior import bm3d
 from ct.nonlocal_prior.data_step import data_step
 from ct.nonlocal_prior.patch_prior import PatchPrior
 from ct.problem import Problem
+from tests.ct.posterior.memory_checkpoint import InterruptionError, MemoryCheckpoint
 
 GRID = ct.ImageGrid((12, 10))
 SCAN = ct.ParallelBeam([k * math.pi / 7 for k in range(7)], n_detectors=17)
@@ -263,6 +264,25 @@ def test_where_no_ray_passes_the_guess_weighs_a_fiftieth_of_its_usual_weight():
     told = _step(dataclasses.replace(rays, precision=one_ray)).told
     # the usual weight is the mean without this floor, which raises it by a fiftieth itself
     assert torch.allclose(told.amin((1, 2)), told.mean((1, 2)) / 51, rtol=0.01)
+
+
+@pytest.mark.parametrize("saves", [1, 2, 3, 4])
+def test_it_goes_on_from_any_step_to_the_same_bits(saves):
+    rays = _rays()
+    sinogram, noise_std = rays.sinograms[0], rays.precision[0].rsqrt()
+    problem = Problem(
+        sinogram=sinogram, noise_std=noise_std, projector=rays.projector, grid=GRID, scan=SCAN
+    )
+    method = ct.bm3d(steps=5, patch=4, group=4, reach=3, stride=2)
+    place = MemoryCheckpoint(stop_after=saves)
+    broken = dataclasses.replace(problem, checkpoint=place)
+    with pytest.raises(InterruptionError):
+        method.solve(broken, seed=0)
+    place.left = None
+    reported = []
+    found = method.solve(broken, seed=0, progress=lambda *step: reported.append(step))
+    assert torch.equal(found.mean, method.solve(problem, seed=0).mean)
+    assert reported == [(done, 6) for done in range(1 + saves, 7)]
 
 
 def test_a_slice_without_a_measured_ray_is_refused():

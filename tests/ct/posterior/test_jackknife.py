@@ -9,6 +9,7 @@ import ct
 from ct.posterior.jackknife import FreezableMethod, jackknife
 from ct.problem import Estimate, Problem, Progress, Setting
 from ct.score_regions import score_regions
+from tests.ct.posterior.memory_checkpoint import InterruptionError, MemoryCheckpoint
 
 GRID = ct.ImageGrid(shape=(64, 64))
 SCAN = ct.ParallelBeam([k * math.pi / 24 for k in range(24)], n_detectors=92)
@@ -226,6 +227,53 @@ def test_folds_that_diverge_are_left_out_and_named():
         solve(0, 1, 2, 3, 4)
     with pytest.raises(ValueError, match="of all folds diverged"):
         solve(0, 1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("saves", [1, 5, 13])
+def test_it_goes_on_from_any_part_of_the_work_to_the_same_bits(saves):
+    # two steps and a chunk of folds: three saves an image, three more for its folds
+    grid = ct.ImageGrid((10, 10))
+    scan = ct.ParallelBeam([k * math.pi / 5 for k in range(5)], n_detectors=15)
+    operator = ct.projector(grid, scan)
+    clean = operator((_truth(0)[24:34, 24:34] + 1).double())
+    problem = Problem(
+        sinogram=clean,
+        noise_std=torch.full_like(clean, 0.1),
+        projector=operator,
+        grid=grid,
+        scan=scan,
+        keep_samples=True,
+    )
+    method = jackknife(mean=ct.bm3d(steps=3, patch=4, group=2, reach=2), n_folds=3, n_samples=2)
+    place = MemoryCheckpoint(stop_after=saves)
+    broken = dataclasses.replace(problem, checkpoint=place)
+    with pytest.raises(InterruptionError):
+        method.solve(broken, seed=0)
+    place.left = None
+    found, whole = method.solve(broken, seed=0), method.solve(problem, seed=0)
+    assert torch.equal(found.mean, whole.mean)
+    assert torch.equal(found.std, whole.std)
+    assert torch.equal(found.samples, whole.samples)
+
+
+@pytest.mark.parametrize(("side", "together"), [(16, 6), (300, 2), (600, 1)])
+def test_folds_of_large_images_are_done_few_at_a_time_so_that_states_are_left_between(
+    side, together
+):
+    chunks = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(_Recorded):
+        def solve_slices(self, problems, *, progress=None):
+            chunks.append(len(problems))
+            return super().solve_slices(problems, progress=progress)
+
+    grid = ct.ImageGrid((side, side))
+    scan = ct.ParallelBeam([0.0, 0.6, 1.2, 1.8, 2.4, 3.0], 30, side / 20)
+    clean = ct.projector(grid, scan)(torch.ones(side, side))
+    method = jackknife(mean=Counted(seen=[]), n_folds=6)
+    ct.reconstruct(clean, scan, grid, method=method, noise_std=0.1)
+    assert max(chunks) == together
 
 
 def test_a_method_that_takes_one_slice_at_a_time_is_refused(as_users_run):
