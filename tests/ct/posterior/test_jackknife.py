@@ -260,13 +260,14 @@ def test_it_goes_on_from_any_part_of_the_work_to_the_same_bits(saves):
 def test_folds_of_large_images_are_done_few_at_a_time_so_that_states_are_left_between(
     side, together
 ):
-    chunks = []
+    chunks, generator = [], torch.Generator().manual_seed(0)
 
     @dataclasses.dataclass(frozen=True)
     class Counted(_Recorded):
         def solve_slices(self, problems, *, progress=None):
             chunks.append(len(problems))
-            return super().solve_slices(problems, progress=progress)
+            image = torch.rand(problems[0].grid.shape, generator=generator)
+            return [Estimate(mean=image, diagnostics={"choice": "any"})] * len(problems)
 
     grid = ct.ImageGrid((side, side))
     scan = ct.ParallelBeam([0.0, 0.6, 1.2, 1.8, 2.4, 3.0], 30, side / 20)
