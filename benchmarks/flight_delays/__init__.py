@@ -1,0 +1,1 @@
+"""Flight delays: data, splits by date and airport, methods at tens of thousands of rows, scores."""

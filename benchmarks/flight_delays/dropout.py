@@ -1,0 +1,86 @@
+"""MC dropout on minibatches: the same network, whose hidden units are lost at random, always."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bayesnn.networks import Erf
+from bayesnn.seeds import seeded_generator
+from benchmarks.flight_delays.method import Predict, Problem, Settings
+from benchmarks.flight_delays.mixture import Mixture
+from benchmarks.flight_delays.noise import BETAS, as_mixture, noise_loss
+from benchmarks.flight_delays.prior import network
+from ensembles.trainers.schedules import cosine
+
+RATES = (0.05, 0.2)  # 0.05 is what the UCI benchmarks of MC dropout mostly choose
+STEP = 8.0  # learning rate times √parameters, the first of the ensembles'
+CHUNK = 2**14  # flights predicted at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """Gal and Ghahramani, ICML 2016, with noise that depends on x."""
+
+    name: ClassVar[str] = "MC dropout"
+
+    @property
+    def candidates(self) -> Sequence[Settings]:
+        """Return weights of the gradients and rates."""
+        return tuple({"beta": beta, "rate": rate} for beta in BETAS for rate in RATES)
+
+    def fit(self, problem: Problem, settings: Settings) -> Predict:
+        """Minimise the mean loss plus ‖θ‖²/2N (Λ = 1 in NTK parametrisation)."""
+        budget, prior = problem.budget, problem.prior
+        module = network(
+            prior, outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed
+        ).to(budget.device)
+        x, y = problem.x.float().to(budget.device), problem.y.float().to(budget.device)
+        loss, rate = noise_loss(prior.noise_std, settings["beta"]), settings["rate"]
+        params = list(module.parameters())
+        largest = STEP / math.sqrt(sum(p.numel() for p in params))
+        optimiser, schedule = torch.optim.Adam(params), cosine()
+        order = seeded_generator(problem.seed, 1)
+        masks = torch.Generator(budget.device).manual_seed(problem.seed)
+        rows = torch.empty(0, dtype=torch.long)
+        for step in range(problem.steps):
+            while len(rows) < problem.batch_size:
+                rows = torch.cat((rows, torch.randperm(len(x), generator=order)))
+            taken, rows = rows[: problem.batch_size], rows[problem.batch_size :]
+            taken = taken.to(budget.device)
+            for group in optimiser.param_groups:
+                group["lr"] = largest * schedule(step / problem.steps)
+            optimiser.zero_grad()
+            data = loss(dropped(module, x[taken], rate, masks), y[taken].unsqueeze(1)).mean()
+            pull = torch.stack([p.square().sum() for p in params]).sum() / (2 * len(x))
+            (data + pull).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+
+        def predict(points: Float[Tensor, "n 8"]) -> Mixture:
+            drawn = torch.Generator(budget.device).manual_seed(problem.seed + 1)
+            with torch.no_grad():
+                parts = [
+                    torch.stack([dropped(module, part, rate, drawn) for _ in range(budget.draws)])
+                    for part in points.float().to(budget.device).split(CHUNK)
+                ]
+            return as_mixture(torch.cat(parts, dim=1), loss)
+
+        return predict
+
+
+def dropped(
+    module: nn.Module, x: Float[Tensor, "n 8"], rate: float, generator: torch.Generator
+) -> Float[Tensor, "n 2"]:
+    """Return outputs with each hidden unit of each row lost at a rate, others 1/(1 − rate)."""
+    for layer in module.children():
+        x = layer(x)
+        if isinstance(layer, Erf):
+            kept = torch.rand(x.shape, generator=generator, device=x.device) >= rate
+            x = x * kept / (1 - rate)
+    return x

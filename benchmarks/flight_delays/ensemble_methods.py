@@ -1,0 +1,80 @@
+"""Deep ensembles and the NTKGP family at many rows: members by Adam on minibatches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from benchmarks.flight_delays.method import Predict, Problem, Settings
+from benchmarks.flight_delays.mixture import Mixture
+from benchmarks.flight_delays.noise import CANDIDATES, as_mixture, noise_loss
+from benchmarks.flight_delays.prior import network
+from ensembles import EnsembleRegressor, adam, heteroscedastic
+from ensembles.methods.protocol import Method as EnsembleMethod
+from ensembles.prediction import EnsembleFunction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """Members trained side by side; one where `single`.
+
+    Attributes:
+        name: in tables.
+        method: what is fixed, regularised and perturbed.
+        single: whether to train one network alone.
+    """
+
+    name: str
+    method: EnsembleMethod
+    single: bool = False
+
+    @property
+    def candidates(self) -> Sequence[Settings]:
+        """Return weights of the gradients and learning rates."""
+        return CANDIDATES
+
+    def fit(self, problem: Problem, settings: Settings) -> Predict:
+        """Fit the members."""
+        budget, prior = problem.budget, problem.prior
+        module = network(
+            prior, outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed
+        )
+        n_params = sum(p.numel() for p in module.parameters())
+        model = EnsembleRegressor(
+            module,
+            method=self.method,
+            n_members=1 if self.single else budget.members,
+            noise_std=prior.noise_std,
+            likelihood=heteroscedastic(beta=settings["beta"]),
+            standardize=False,
+            trainer=adam(
+                steps=problem.steps,
+                batch_size=problem.batch_size,
+                learning_rate=settings["step"] / math.sqrt(n_params),
+            ),
+            random_state=problem.seed,
+            device=budget.device,
+        ).fit(problem.x.float(), problem.y.float())
+        # of the members' values: `posterior` has the noise averaged over them
+        function = EnsembleFunction(
+            network=model.network_,
+            method=model.method_,
+            params=model.params_,
+            shift=model.shift_params_,
+            in_units=_as_they_are,
+        )
+        loss = noise_loss(prior.noise_std, settings["beta"])
+
+        def predict(x: Float[Tensor, "n 8"]) -> Mixture:
+            return as_mixture(torch.cat([v.cpu() for v in function.chunks([x])], dim=1), loss)
+
+        return predict
+
+
+def _as_they_are(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x.to(dtype)
