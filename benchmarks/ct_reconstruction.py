@@ -34,7 +34,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.reconstruction.methods import chosen
-from benchmarks.reconstruction.records import Record, joined, read_records, write_records
+from benchmarks.reconstruction.records import Record, joined
 from benchmarks.reconstruction.run import run_entry
 from benchmarks.reconstruction.settings import PARTS, Source
 from benchmarks.reconstruction.tables import (
@@ -45,6 +45,7 @@ from benchmarks.reconstruction.tables import (
     summary_rows,
     worst_table,
 )
+from benchmarks.record_file import read_records, write_records
 from benchmarks.report import RESULTS, Report, current_commit
 
 NOTES = """\

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.comparison.cells import Cell, read_cells, run_cells, write_cells
+from benchmarks.comparison.cells import Cell, run_cells
 from benchmarks.flight_delays.method import Budget
 from benchmarks.flight_delays.methods import METHODS
 from benchmarks.flight_delays.outcome import Outcome
@@ -28,6 +28,7 @@ from benchmarks.flight_delays.run import Prepared, Setting, all_kept, kept, run_
 from benchmarks.flight_delays.shift import draw_shift
 from benchmarks.flight_delays.table import load_flights
 from benchmarks.flight_delays.tables import flights_report
+from benchmarks.record_file import read_records, write_records
 from benchmarks.report import RESULTS
 
 FULL = Budget()
@@ -108,10 +109,10 @@ def _run(data: Prepared, methods: Sequence[str], file: Path) -> Outcome:
 def _forget(file: Path, cells: Sequence[Cell]) -> None:
     """Drop the records of cells whose flights' scores are not kept, so that they run again."""
     lost = set(cells)
-    records = read_cells(file)
+    records = read_records(file)
     left = [r for r in records if Cell(r["data"], r["split"], r["method"]) not in lost]
     if len(left) < len(records):
-        write_cells(file, left)
+        write_records(file, left)
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 
-from bayesnn.files import atomic_write
 from benchmarks.failures import FAILURES, said
-
-Record: TypeAlias = dict[str, Any]
-"""data, split and method; what was found, or `error`, why nothing was; and `seconds`."""
+from benchmarks.record_file import Record, read_records, write_records
 
 
 class Cell(NamedTuple):
@@ -44,15 +40,16 @@ def run_cells(
         workers: processes; with 1 all runs in this one.
 
     Returns:
-        The records of `cells`, in their order.
+        The records of `cells`, in their order: data, split and method; what was found and
+        `seconds`, or `error`, why nothing was.
     """
     cells = list(cells)
-    records = {_cell(record): record for record in read_cells(kept)}
+    records = {_cell(record): record for record in read_records(kept)}
     missing = [cell for cell in cells if "seconds" not in records.get(cell, {})]
 
     def keep(cell: Cell, record: Record) -> None:
         records[cell] = record
-        write_cells(kept, records.values())
+        write_records(kept, records.values())
 
     if workers == 1:
         for cell in missing:
@@ -64,22 +61,6 @@ def run_cells(
             for done in as_completed(running):
                 keep(running[done], done.result())
     return [records[cell] for cell in cells]
-
-
-def read_cells(kept: Path) -> list[Record]:
-    """Return what earlier runs left; nothing, if there was none."""
-    if not kept.is_file():
-        return []
-    records: list[Record] = json.loads(kept.read_text())
-    return records
-
-
-def write_cells(kept: Path, records: Iterable[Record]) -> None:
-    """Write all, one record a line, whole or not at all."""
-    lines = ",\n".join(json.dumps(record) for record in records)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(kept) as temporary:
-        temporary.write_text(f"[\n{lines}\n]\n")
 
 
 def _cell(record: Record) -> Cell:

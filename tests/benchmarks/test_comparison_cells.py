@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from benchmarks.comparison.cells import Cell, read_cells, run_cells
+from benchmarks.comparison.cells import Cell, run_cells
+from benchmarks.record_file import read_records
 
 CELLS = [Cell("toy", split, method) for split in range(3) for method in ("good", "bad")]
 
@@ -24,7 +25,7 @@ def test_each_cell_runs_once_and_failures_are_tried_again(tmp_path, workers):
     assert [(r["data"], r["split"], r["method"]) for r in first] == CELLS
     assert [r.get("score") for r in first] == [4, 3, 5, None, 6, 5]
     assert first[3]["error"] == "ValueError: a method that cannot"
-    assert sorted(map(json.dumps, read_cells(kept))) == sorted(map(json.dumps, first))
+    assert sorted(map(json.dumps, read_records(kept))) == sorted(map(json.dumps, first))
 
     again = run_cells(work, CELLS, kept, workers=workers)
     assert [r for i, r in enumerate(again) if i != 3] == [r for i, r in enumerate(first) if i != 3]
@@ -36,4 +37,4 @@ def test_cells_of_other_questions_stay(tmp_path):
     work = functools.partial(_work, log=tmp_path / "log")
     run_cells(work, CELLS[:1], kept)
     assert len(run_cells(work, CELLS[2:3], kept)) == 1
-    assert len(read_cells(kept)) == 2
+    assert len(read_records(kept)) == 2
