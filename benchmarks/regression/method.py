@@ -74,14 +74,15 @@ class Choice:
         fitted: takes X and gives y in the units that were handed in.
         settings: what was chosen.
         density: by which the method is scored: the one that did better on the validation part.
-        validation_nll: of the choice on the validation part, in nats a row.
+        validation_nll: of the choice on the validation part, in nats a row; None where there was
+            no choice.
         tried: settings, name of the density and validation NLL of all that was tried.
     """
 
     fitted: Fitted
     settings: Settings
     density: LogDensity
-    validation_nll: float
+    validation_nll: float | None
     tried: Sequence[tuple[Settings, str, float]]
 
 
@@ -110,16 +111,16 @@ def choose(
             f"{method.name}: expected 1 to {MOST_CANDIDATES} candidate settings, as every method "
             f"has, got {len(method.candidates)}."
         )
-    train, held_out = validation_split(len(X), seed=seed)
-    truth = torch.as_tensor(y[held_out], dtype=torch.float64)
     tried: list[tuple[Settings, str, float]] = []
-    for settings in method.candidates:
-        fitted = fit_in_units(method, X[train], y[train], settings=settings, seed=seed)
-        post = fitted.predict(torch.as_tensor(X[held_out], dtype=torch.float64))
-        for name, density in DENSITIES.items():
-            values = density(post, truth)
-            if values is not None:
-                tried.append((settings, name, -float(values.mean())))
+    if len(method.candidates) > 1:
+        for settings in method.candidates:
+            try:
+                scores = validation_nlls(method, X, y, settings=settings, seed=seed)
+            except torch.linalg.LinAlgError:  # a matrix that is not positive definite
+                scores = {"moments": float("inf")}
+            tried += [(settings, name, nll) for name, nll in scores.items()]
+    else:
+        tried.append((method.candidates[0], "moments", 0.0))
     finite = [one for one in tried if np.isfinite(one[2])]
     if not finite:
         raise ValueError(f"{method.name}: no candidate has a finite validation NLL: {tried}.")
@@ -128,9 +129,37 @@ def choose(
         fitted=fit_in_units(method, X, y, settings=settings, seed=seed),
         settings=settings,
         density=DENSITIES[name],
-        validation_nll=nll,
+        validation_nll=nll if len(method.candidates) > 1 else None,
         tried=tried,
     )
+
+
+def validation_nlls(
+    method: Method,
+    X: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    *,
+    settings: Settings,
+    seed: int,
+) -> dict[str, float]:
+    """Return the validation part's NLL, in nats a row, by each density that the method has.
+
+    Args:
+        method: what to fit to the other rows.
+        X: training rows; a fifth of them is the validation part.
+        y: their targets.
+        settings: one of the method's candidates.
+        seed: of the split and of the fit.
+
+    Returns:
+        NLL by the density's name.
+    """
+    train, held_out = validation_split(len(X), seed=seed)
+    truth = torch.as_tensor(y[held_out], dtype=torch.float64)
+    fitted = fit_in_units(method, X[train], y[train], settings=settings, seed=seed)
+    post = fitted.predict(torch.as_tensor(X[held_out], dtype=torch.float64))
+    found = {name: density(post, truth) for name, density in DENSITIES.items()}
+    return {name: -float(values.mean()) for name, values in found.items() if values is not None}
 
 
 def fit_in_units(

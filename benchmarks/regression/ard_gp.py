@@ -1,0 +1,153 @@
+"""A Gaussian process with one length scale a column, chosen by GPyTorch."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bayesnn import Predictive
+from bayesnn.gp.exact import fit_gp
+from bayesnn.seeds import seeded_generator
+from benchmarks.regression.method import Fitted, Settings
+
+MOST_ROWS = 600  # by which length scales are chosen, as the NTK prior's are
+STEPS = 40  # of L-BFGS
+PLACE = (0, 8)  # of the rows' random stream
+FORBIDDEN = 1e3  # nats a row
+SMALLEST_NOISE = 1e-6  # variance, of targets with variance 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scales:
+    """What maximises the marginal likelihood of some rows.
+
+    Attributes:
+        kernel: GPyTorch's kernel, with its output scale and length scales.
+        mean: the process's constant mean.
+        noise_std: σ.
+        evidence: log marginal likelihood of a row.
+    """
+
+    kernel: Any
+    mean: float
+    noise_std: float
+    evidence: float
+
+    def __call__(self, first: Tensor, second: Tensor | None = None) -> Tensor:
+        """Return the kernel matrix, [n1, n2]."""
+        with torch.no_grad():
+            matrix: Tensor = self.kernel(first, first if second is None else second).to_dense()
+        return matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArdGP:
+    """The exact posterior of a stationary kernel; scales and noise by the marginal likelihood."""
+
+    name: ClassVar[str] = "ARD GP"
+    candidates: Sequence[Settings] = tuple(
+        {"smoothness": smoothness, "noise_factor": factor}
+        for smoothness in (math.inf, 2.5)
+        for factor in (1.0, 1.2, 1.5)
+    )
+    """Matérn's ν, ∞ for the squared exponential; a factor on the noise that was chosen."""
+
+    def fit(
+        self, X: Float[Tensor, "n d"], y: Float[Tensor, " n"], *, settings: Settings, seed: int
+    ) -> Fitted:
+        """Choose scales on (at most 600 of) the rows, then condition on all."""
+        order = torch.randperm(len(X), generator=seeded_generator(seed, *PLACE))[:MOST_ROWS]
+        some = torch.cat((X, y.unsqueeze(1)), dim=1)[order]
+        scales = _chosen(tuple(map(tuple, some.tolist())), settings["smoothness"])
+        process = fit_gp(
+            scales, X, y - scales.mean, noise_std=scales.noise_std * settings["noise_factor"]
+        )
+
+        def predict(rows: Float[Tensor, "m d"], /) -> Predictive:
+            post = process.marginals(rows)
+            return Predictive(
+                mean=post.mean + scales.mean,
+                epistemic_variance=post.epistemic_variance,
+                noise_variance=post.noise_variance,
+            )
+
+        return Fitted(
+            predict=predict, facts={"evidence": scales.evidence, "noise": scales.noise_std}
+        )
+
+
+@lru_cache(maxsize=4)  # candidates of one smoothness ask for the same
+def _chosen(rows: tuple[tuple[float, ...], ...], smoothness: float) -> Scales:
+    import gpytorch  # an optional peer
+
+    table = torch.tensor(rows, dtype=torch.float64)
+    exact = gpytorch.settings.fast_computations(
+        covar_root_decomposition=False, log_prob=False, solves=False
+    )
+    sized = gpytorch.settings.max_cholesky_size(100_000)
+    with exact, sized, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = _model(gpytorch, table[:, :-1], table[:, -1], smoothness)
+        evidence = _maximise(gpytorch, model)
+    return Scales(
+        kernel=model.covar_module,
+        mean=float(model.mean_module.constant.detach()),
+        noise_std=math.sqrt(float(model.likelihood.noise.detach())),
+        evidence=evidence,
+    )
+
+
+def _model(gpytorch: Any, X: Tensor, y: Tensor, smoothness: float) -> Any:
+    class Exact(gpytorch.models.ExactGP):  # type: ignore[misc]
+        def __init__(self) -> None:
+            noise = gpytorch.constraints.GreaterThan(SMALLEST_NOISE)
+            super().__init__(X, y, gpytorch.likelihoods.GaussianLikelihood(noise_constraint=noise))
+            self.mean_module = gpytorch.means.ConstantMean()
+            sizes = {"ard_num_dims": X.shape[1]}
+            self.covar_module = gpytorch.kernels.ScaleKernel(
+                gpytorch.kernels.RBFKernel(**sizes)
+                if math.isinf(smoothness)
+                else gpytorch.kernels.MaternKernel(nu=smoothness, **sizes)
+            )
+
+        def forward(self, rows: Tensor) -> Any:
+            return gpytorch.distributions.MultivariateNormal(
+                self.mean_module(rows), self.covar_module(rows)
+            )
+
+    model = Exact().double()
+    model.covar_module.base_kernel.lengthscale = X.shape[1] ** 0.5  # as far as rows are apart
+    model.likelihood.noise = 0.1
+    return model
+
+
+def _maximise(gpytorch: Any, model: Any) -> float:
+    """Maximise the marginal likelihood by L-BFGS; return it, a row."""
+    from linear_operator.utils.errors import NotPSDError
+
+    model.train()
+    likelihood = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
+    optimiser = torch.optim.LBFGS(model.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe")
+    value = float("nan")
+
+    def loss() -> Tensor:
+        nonlocal value
+        optimiser.zero_grad()
+        try:
+            found: Tensor = -likelihood(model(*model.train_inputs), model.train_targets)
+        except NotPSDError:  # no place to go to: the search turns back
+            return torch.tensor(FORBIDDEN, dtype=torch.float64)
+        found.backward()  # type: ignore[no-untyped-call]
+        value = -float(found.detach())
+        return found
+
+    optimiser.step(loss)  # type: ignore[arg-type]
+    return value

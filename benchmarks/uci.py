@@ -1,0 +1,86 @@
+"""Regression on UCI sets: our ensembles beside what people use, on the 20 standard splits.
+
+python -m benchmarks.uci [--data-dir DIR] [--sets concrete yacht] [--methods "MC dropout"]
+                         [--splits 20] [--workers 2] [--quick] [--out DIR] [--kept FILE]
+
+Settings are chosen on a fifth of each split's training rows. One cell, one method on one split, is
+kept in --kept as soon as it is done: a call that was interrupted goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks.comparison.cells import Cell, run_cells
+from benchmarks.regression.listed import EXACT, NAMES, PEERS, SAMPLED, WITH_PRIOR
+from benchmarks.regression.uci_cells import run_cell
+from benchmarks.regression.uci_data import FILES, PUBLISHED_SPLITS, QUICK, load
+from benchmarks.report import RESULTS
+
+SMALL = ("yacht", QUICK)  # sets on which a Markov chain takes no minutes
+QUICK_SPLITS = 2
+
+
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.uci", description=__doc__)
+    folder = os.environ.get("BAYESNN_DATA")
+    parser.add_argument("--data-dir", type=Path, default=Path(folder) if folder else None)
+    parser.add_argument("--sets", nargs="+", choices=tuple(FILES), default=tuple(FILES))
+    parser.add_argument("--methods", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--splits", type=int, default=PUBLISHED_SPLITS)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--kept", type=Path)
+    parser.add_argument("--device", choices=("cpu",), default="cpu")
+    options = parser.parse_args(arguments)
+    if not 2 <= options.splits <= PUBLISHED_SPLITS:
+        parser.error(f"--splits: expected 2 to {PUBLISHED_SPLITS}, got {options.splits}.")
+    if options.workers < 1:
+        parser.error(f"--workers: expected 1 or more, got {options.workers}.")
+    if options.quick:
+        options.sets, options.splits = (QUICK,), QUICK_SPLITS
+    for name in options.sets:
+        try:
+            load(name, options.data_dir)
+        except FileNotFoundError as error:
+            parser.error(str(error))
+    return options
+
+
+def cells_of(sets: Iterable[str], methods: Iterable[str], splits: int) -> list[Cell]:
+    """Return all cells: first what shares a prior, split by split, then the peers, cheap first."""
+    sets, methods = tuple(sets), set(methods)
+    sampled = [name for name in SAMPLED if name in methods]
+    shared = [name for name in (EXACT.name, *WITH_PRIOR) if name in methods - set(SAMPLED)]
+    cells = [Cell(data, i, name) for data in sets for i in range(splits) for name in shared]
+    cells += [
+        Cell(data, i, name) for name in PEERS if name in methods for data in sets
+        for i in range(splits)
+    ]  # fmt: skip
+    small = [data for data in sets if data in SMALL]
+    return cells + [
+        Cell(data, i, name) for name in sampled for data in small for i in range(splits)
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then write the report."""
+    options = parsed(arguments)
+    warnings.simplefilter("ignore")
+    name = "uci_quick" if options.quick else "uci"
+    kept = options.kept or options.out / f"{name}_cells.json"
+    work = partial(run_cell, folder=options.data_dir, quick=options.quick)
+    cells = cells_of(options.sets, options.methods, options.splits)
+    records = run_cells(work, cells, kept, workers=options.workers)
+    print(len(records))
+
+
+if __name__ == "__main__":
+    main()
