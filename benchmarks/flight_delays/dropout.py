@@ -15,12 +15,10 @@ from bayesnn.networks import Erf
 from bayesnn.seeds import seeded_generator
 from benchmarks.flight_delays.method import Predict, Problem, Settings
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.noise import BETAS, as_mixture, noise_loss
-from benchmarks.flight_delays.prior import network
+from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
 from ensembles.trainers.schedules import cosine
 
-RATES = (0.05, 0.2)  # 0.05 is what the UCI benchmarks of MC dropout mostly choose
-STEP = 8.0  # learning rate times √parameters, the first of the ensembles'
+RATE = 0.1  # between those that benchmarks of MC dropout choose from, 0.05 to 0.2
 CHUNK = 2**14  # flights predicted at a time
 
 
@@ -32,32 +30,35 @@ class Dropout:
 
     @property
     def candidates(self) -> Sequence[Settings]:
-        """Return weights of the gradients and rates."""
-        return tuple({"beta": beta, "rate": rate} for beta in BETAS for rate in RATES)
+        """Return priors and shares of the epochs."""
+        return CANDIDATES
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
         """Minimise the mean loss plus ‖θ‖²/2N (Λ = 1 in NTK parametrisation)."""
-        budget, prior = problem.budget, problem.prior
-        module = network(
-            prior, outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed
+        budget, prior = problem.budget, problem.priors[settings["prior"]]
+        module = prior.network(
+            outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed
         ).to(budget.device)
-        x, y = problem.x.float().to(budget.device), problem.y.float().to(budget.device)
-        loss, rate = noise_loss(prior.noise_std, settings["beta"]), settings["rate"]
+        x, y = (
+            prior.inputs(problem.x).float().to(budget.device),
+            problem.y.float().to(budget.device),
+        )
+        loss, steps = noise_loss(prior.noise_std), problem.steps(settings["epochs"])
         params = list(module.parameters())
         largest = STEP / math.sqrt(sum(p.numel() for p in params))
         optimiser, schedule = torch.optim.Adam(params), cosine()
         order = seeded_generator(problem.seed, 1)
         masks = torch.Generator(budget.device).manual_seed(problem.seed)
         rows = torch.empty(0, dtype=torch.long)
-        for step in range(problem.steps):
+        for step in range(steps):
             while len(rows) < problem.batch_size:
                 rows = torch.cat((rows, torch.randperm(len(x), generator=order)))
             taken, rows = rows[: problem.batch_size], rows[problem.batch_size :]
             taken = taken.to(budget.device)
             for group in optimiser.param_groups:
-                group["lr"] = largest * schedule(step / problem.steps)
+                group["lr"] = largest * schedule(step / steps)
             optimiser.zero_grad()
-            data = loss(dropped(module, x[taken], rate, masks), y[taken].unsqueeze(1)).mean()
+            data = loss(dropped(module, x[taken], RATE, masks), y[taken].unsqueeze(1)).mean()
             pull = torch.stack([p.square().sum() for p in params]).sum() / (2 * len(x))
             (data + pull).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -66,8 +67,8 @@ class Dropout:
             drawn = torch.Generator(budget.device).manual_seed(problem.seed + 1)
             with torch.no_grad():
                 parts = [
-                    torch.stack([dropped(module, part, rate, drawn) for _ in range(budget.draws)])
-                    for part in points.float().to(budget.device).split(CHUNK)
+                    torch.stack([dropped(module, part, RATE, drawn) for _ in range(budget.draws)])
+                    for part in prior.inputs(points).float().to(budget.device).split(CHUNK)
                 ]
             return as_mixture(torch.cat(parts, dim=1), loss)
 

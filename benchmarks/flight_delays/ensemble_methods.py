@@ -12,8 +12,7 @@ from torch import Tensor
 
 from benchmarks.flight_delays.method import Predict, Problem, Settings
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.noise import CANDIDATES, as_mixture, noise_loss
-from benchmarks.flight_delays.prior import network
+from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
 from ensembles import EnsembleRegressor, adam, heteroscedastic
 from ensembles.methods.protocol import Method as EnsembleMethod
 from ensembles.prediction import EnsembleFunction
@@ -35,31 +34,29 @@ class Ensemble:
 
     @property
     def candidates(self) -> Sequence[Settings]:
-        """Return weights of the gradients and learning rates."""
+        """Return priors and shares of the epochs."""
         return CANDIDATES
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
         """Fit the members."""
-        budget, prior = problem.budget, problem.prior
-        module = network(
-            prior, outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed
-        )
+        budget, prior = problem.budget, problem.priors[settings["prior"]]
+        module = prior.network(outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed)
         n_params = sum(p.numel() for p in module.parameters())
         model = EnsembleRegressor(
             module,
             method=self.method,
             n_members=1 if self.single else budget.members,
             noise_std=prior.noise_std,
-            likelihood=heteroscedastic(beta=settings["beta"]),
+            likelihood=heteroscedastic(),
             standardize=False,
             trainer=adam(
-                steps=problem.steps,
+                steps=problem.steps(settings["epochs"]),
                 batch_size=problem.batch_size,
-                learning_rate=settings["step"] / math.sqrt(n_params),
+                learning_rate=STEP / math.sqrt(n_params),
             ),
             random_state=problem.seed,
             device=budget.device,
-        ).fit(problem.x.float(), problem.y.float())
+        ).fit(prior.inputs(problem.x).float(), problem.y.float())
         # of the members' values: `posterior` has the noise averaged over them
         function = EnsembleFunction(
             network=model.network_,
@@ -68,10 +65,11 @@ class Ensemble:
             shift=model.shift_params_,
             in_units=_as_they_are,
         )
-        loss = noise_loss(prior.noise_std, settings["beta"])
+        loss = noise_loss(prior.noise_std)
 
         def predict(x: Float[Tensor, "n 8"]) -> Mixture:
-            return as_mixture(torch.cat([v.cpu() for v in function.chunks([x])], dim=1), loss)
+            values = [part.cpu() for part in function.chunks([prior.inputs(x)])]
+            return as_mixture(torch.cat(values, dim=1), loss)
 
         return predict
 

@@ -17,8 +17,7 @@ from bayesnn.inference.mean_field import MeanFieldFit
 from bayesnn.seeds import seeded_generator
 from benchmarks.flight_delays.method import Predict, Problem, Settings
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.noise import CANDIDATES, as_mixture, noise_loss
-from benchmarks.flight_delays.prior import network
+from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
 from ensembles.trainers.schedules import cosine
 
 CHUNK = 2**15  # flights predicted at a time
@@ -32,23 +31,27 @@ class MeanFieldNetwork:
 
     @property
     def candidates(self) -> Sequence[Settings]:
-        """Return weights of the gradients and learning rates."""
+        """Return priors and shares of the epochs."""
         return CANDIDATES
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
         """Maximise the evidence lower bound; in NTK parametrisation the prior is N(0, 1)."""
-        budget, prior = problem.budget, problem.prior
-        module = network(
-            prior, outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed
+        budget, prior = problem.budget, problem.priors[settings["prior"]]
+        module = prior.network(
+            outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed
         ).to(budget.device)
-        x, y = problem.x.float().to(budget.device), problem.y.float().to(budget.device)
-        loss = noise_loss(prior.noise_std, settings["beta"])
+        x, y = (
+            prior.inputs(problem.x).float().to(budget.device),
+            problem.y.float().to(budget.device),
+        )
+        loss = noise_loss(prior.noise_std)
         start = {name: value.detach() for name, value in module.named_parameters()}
         fit = MeanFieldFit(start, prior_std=dict.fromkeys(start, 1.0), seed=problem.seed)
-        largest = settings["step"] / math.sqrt(sum(p.numel() for p in start.values()))
+        largest = STEP / math.sqrt(sum(p.numel() for p in start.values()))
         schedule, order = cosine(), seeded_generator(problem.seed, 1)
         rows = torch.empty(0, dtype=torch.long)
-        for step in range(problem.steps):
+        steps = problem.steps(settings["epochs"])
+        for step in range(steps):
             while len(rows) < problem.batch_size:
                 rows = torch.cat((rows, torch.randperm(len(x), generator=order)))
             taken, rows = rows[: problem.batch_size].to(budget.device), rows[problem.batch_size :]
@@ -60,12 +63,12 @@ class MeanFieldNetwork:
                 values = functional_call(module, params, (inputs,))
                 return len(x) * loss(values, targets).mean()
 
-            fit.step(energy, largest * schedule(step / problem.steps))
+            fit.step(energy, largest * schedule(step / steps))
         posterior = fit.posterior()
 
         def predict(points: Float[Tensor, "n 8"]) -> Mixture:
             parts = []
-            for part in points.float().to(budget.device).split(CHUNK):
+            for part in prior.inputs(points).float().to(budget.device).split(CHUNK):
                 functions = posterior.draw_functions(
                     lambda params, part=part: functional_call(module, params, (part,)),
                     seed=problem.seed + 1,

@@ -57,21 +57,20 @@ class Problem:
     Attributes:
         x: features of mean 0 and variance 1, float64.
         y: targets likewise.
-        prior: scales that the marginal likelihood chose.
+        priors: scales that the marginal likelihood chose, by the groups of `PRIORS`.
         budget: what may be spent.
         seed: of all that is random.
     """
 
     x: Float[Tensor, "n 8"]
     y: Float[Tensor, " n"]
-    prior: Prior
+    priors: Mapping[str, Prior]
     budget: Budget
     seed: int
 
-    @property
-    def steps(self) -> int:
-        """Steps of minibatches that make up the epochs."""
-        return max(1, math.ceil(self.budget.epochs * len(self.x) / self.batch_size))
+    def steps(self, share: float = 1.0) -> int:
+        """Return how many minibatches make up a share of the epochs."""
+        return max(1, math.ceil(share * self.budget.epochs * len(self.x) / self.batch_size))
 
     @property
     def batch_size(self) -> int:

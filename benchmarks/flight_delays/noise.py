@@ -1,4 +1,4 @@
-"""Noise that depends on the flight, alike in all neural methods: an output beside the mean."""
+"""What all neural methods share: noise that depends on the flight, and what they choose from."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from benchmarks.flight_delays.mixture import Mixture
 from ensembles.likelihoods.heteroscedastic import heteroscedastic
 from ensembles.losses import GaussianError
 
-BETAS = (0.0, 0.5)  # weights of gradients, see `ensembles.heteroscedastic`
-STEPS = (8.0, 2.5)  # learning rates times √parameters; 8 is the package's default
-# of deep ensembles and the NTKGP family, of MC dropout's and mean field's learning rate too
-CANDIDATES = tuple({"beta": beta, "step": step} for beta in BETAS for step in STEPS)
+STEP = 8.0  # largest learning rate times √parameters, the package's default
+PRIORS = ("one scale", "each input")  # of `Problem.priors`
+# networks that may stop early must be able to: without a prior it is what regularises them
+SHARES = (0.25, 1.0)
+CANDIDATES = tuple({"prior": prior, "epochs": share} for prior in PRIORS for share in SHARES)
 
 
-def noise_loss(noise_std: float, beta: float) -> GaussianError:
+def noise_loss(noise_std: float) -> GaussianError:
     """Return the negative log likelihood of N(f(x), σ²(x)), σ²(x) about `noise_std`²."""
-    return heteroscedastic(beta=beta).loss(torch.tensor([noise_std]))
+    return heteroscedastic().loss(torch.tensor([noise_std]))
 
 
 def as_mixture(values: Float[Tensor, "k n 2"], loss: GaussianError) -> Mixture:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,49 +12,97 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bayesnn.gp import maximise_marginal_likelihood
-from bayesnn.kernels import ntk
-from bayesnn.networks import Erf, mlp
+from bayesnn.kernels import NetworkKernel, ntk, with_input_scales
+from bayesnn.networks import Erf, NTKLinear
 from bayesnn.seeds import seeded_generator
+
+Groups = Callable[[Iterable[str]], Sequence[tuple[str, ...]]]
 
 PLACE = (0, 11)  # of the random stream that draws rows
 START = 0.8  # of σ, in standard deviations of the delays
+FURTHEST = 2.5  # standard deviations to which delays are drawn in while scales are chosen
+MOST_ITERATIONS = 40
+INPUT = "input_scale"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """Scales for standardised data.
+    """Scales for standardised data; hidden weights and all biases are N(0, 1) in NTK form.
 
     Attributes:
-        weight_std: of all layers' weights, in NTK parametrisation.
-        bias_std: of all layers' biases.
+        input_scales: what each feature is multiplied by before the network sees it.
+        readout_std: of the last layer's weights.
         noise_std: σ, where noise depends on x that about which it varies.
-        log_evidence: log marginal likelihood a row.
+        log_evidence: log marginal likelihood a row, of targets that were drawn in.
         rows: how many rows chose.
     """
 
-    weight_std: float
-    bias_std: float
+    input_scales: tuple[float, ...]
+    readout_std: float
     noise_std: float
     log_evidence: float
     rows: int
 
+    def inputs(self, x: Float[Tensor, "n 8"]) -> Float[Tensor, "n 8"]:
+        """Return features as the network sees them."""
+        return x * x.new_tensor(self.input_scales)
 
-def network(prior: Prior, *, outputs: int, width: int, depth: int, seed: int) -> nn.Module:
-    """Return the erf MLP that all neural methods share."""
-    return mlp(
-        in_features=8, out_features=outputs, width=width, depth=depth, activation=Erf(),
-        weight_std=prior.weight_std, bias_std=prior.bias_std, generator=seeded_generator(seed),
-    )  # fmt: skip
+    def network(self, *, outputs: int, width: int, depth: int, seed: int) -> nn.Sequential:
+        """Return the erf network, for features that `inputs` gave; all neural methods share it."""
+        generator, sizes = seeded_generator(seed), [len(self.input_scales), *[width] * depth]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in itertools.pairwise(sizes):
+            hidden = NTKLinear(fan_in, fan_out, weight_std=1.0, bias_std=1.0, generator=generator)
+            layers += [hidden, Erf()]
+        readout = NTKLinear(
+            sizes[-1], outputs, weight_std=self.readout_std, bias_std=1.0, generator=generator
+        )
+        return nn.Sequential(*layers, readout)
+
+    def kernel(self, *, depth: int) -> NetworkKernel:
+        """Return its NTK at infinite width, for features that `inputs` gave."""
+        return ntk(self.network(outputs=1, width=1, depth=depth, seed=0))
+
+
+def one_scale(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return one group for all inputs' scales and one for the read-out's weights."""
+    readout, inputs = _readout_and_inputs(names)
+    return [(readout,), inputs]
+
+
+def each_input(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return a group for each input's scale and one for the read-out's weights."""
+    readout, inputs = _readout_and_inputs(names)
+    return [(readout,), *((name,) for name in inputs)]
+
+
+def _readout_and_inputs(names: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    # of hidden scales that are chosen too, likelihoods know less than of these, and large ones
+    # drive erf to its ends, where a finite network is far from the infinite one
+    names = list(names)
+    readout = [name for name in names if name.endswith("weight_std")][-1]
+    return readout, tuple(name for name in names if name.endswith(INPUT))
 
 
 def fit_prior(
-    x: Float[Tensor, "n 8"], y: Float[Tensor, " n"], *, depth: int, rows: int, seed: int
+    x: Float[Tensor, "n 8"],
+    y: Float[Tensor, " n"],
+    *,
+    groups: Groups,
+    depth: int,
+    rows: int,
+    seed: int,
 ) -> Prior:
-    """Choose weight, bias and noise scales by the NTK's marginal likelihood on random rows.
+    """Choose the scales by the NTK's marginal likelihood on random rows.
+
+    Delays are heavy tailed and the likelihood is Gaussian: a few flights that are ten hours late
+    would choose the scales (of 1,000 rows, one feature's became 1,000). So targets are drawn in to
+    ±2.5 standard deviations for that; the variance which this takes away counts as noise.
 
     Args:
         x: standardised features of the training rows.
         y: standardised targets.
+        groups: `one_scale` for all inputs, or `each_input` its own.
         depth: hidden layers.
         rows: how many rows are drawn.
         seed: of the draw.
@@ -60,16 +111,21 @@ def fit_prior(
         The scales.
     """
     taken = random_rows(len(x), rows, seed=seed)
-    start = mlp(
-        in_features=8, out_features=1, width=2, depth=depth, activation=Erf(),
-        weight_std=1.0, bias_std=1.0, generator=seeded_generator(seed),
+    features = x.shape[1]
+    start = Prior(
+        input_scales=(1.0,) * features, readout_std=1.0, noise_std=START, log_evidence=0.0, rows=0
+    )
+    drawn_in = y.clamp(-FURTHEST, FURTHEST)
+    found = maximise_marginal_likelihood(
+        with_input_scales(start.kernel(depth=depth), start.input_scales), x[taken],
+        drawn_in[taken], noise_std=START, groups=groups, max_iterations=MOST_ITERATIONS,
     )  # fmt: skip
-    found = maximise_marginal_likelihood(ntk(start), x[taken], y[taken], noise_std=START)
-    scales = found.kernel.hyperparameters
+    scales = {name: float(value) for name, value in found.kernel.hyperparameters.items()}
+    lost = float(y.var(correction=0) - drawn_in.var(correction=0))
     return Prior(
-        weight_std=float(next(v for k, v in scales.items() if k.endswith("weight_std"))),
-        bias_std=float(next(v for k, v in scales.items() if k.endswith("bias_std"))),
-        noise_std=found.noise_std,
+        input_scales=tuple(scales[f"{j}.{INPUT}"] for j in range(features)),
+        readout_std=[value for name, value in scales.items() if name.endswith("weight_std")][-1],
+        noise_std=math.sqrt(found.noise_std**2 + lost),
         log_evidence=found.log_marginal_likelihood / len(taken),
         rows=len(taken),
     )

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bayesnn.gp import fit_gp
-from bayesnn.kernels import ntk
 from benchmarks.flight_delays.method import Predict, Problem, Settings
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.prior import network, random_rows
+from benchmarks.flight_delays.noise import PRIORS
+from benchmarks.flight_delays.prior import random_rows
 from benchmarks.flight_delays.sparse_process import fit_sparse_process
 
 CHUNK = 4096  # flights predicted at a time
@@ -31,19 +31,20 @@ class ExactSubset:
 
     @property
     def candidates(self) -> Sequence[Settings]:
-        """Return the one setting that there is."""
-        return ({},)
+        """Return priors."""
+        return tuple({"prior": prior} for prior in PRIORS)
 
-    def fit(self, problem: Problem, settings: Settings) -> Predict:  # noqa: ARG002
+    def fit(self, problem: Problem, settings: Settings) -> Predict:
         """Condition the process of the shared prior on random rows."""
-        prior, budget = problem.prior, problem.budget
-        kernel = ntk(network(prior, outputs=1, width=2, depth=budget.depth, seed=problem.seed))
+        prior, budget = problem.priors[settings["prior"]], problem.budget
         rows = random_rows(len(problem.x), budget.subset, seed=problem.seed)
-        x, y = problem.x[rows].to(budget.device), problem.y[rows].to(budget.device)
-        process = fit_gp(kernel, x, y, noise_std=prior.noise_std)
+        x = prior.inputs(problem.x[rows]).to(budget.device)
+        y = problem.y[rows].to(budget.device)
+        process = fit_gp(prior.kernel(depth=budget.depth), x, y, noise_std=prior.noise_std)
 
         def predict(points: Float[Tensor, "n 8"]) -> Mixture:
-            posts = [process.posterior(part.to(budget.device)) for part in points.split(CHUNK)]
+            parts = prior.inputs(points).to(budget.device).split(CHUNK)
+            posts = [process.posterior(part) for part in parts]
             means = torch.cat([post.mean.cpu() for post in posts])
             stds = torch.cat([post.variance.cpu().sqrt() for post in posts])
             epistemic = torch.cat([post.epistemic_variance.cpu() for post in posts])
@@ -67,7 +68,7 @@ class Sparse:
         """Maximise the evidence lower bound on minibatches."""
         moments = fit_sparse_process(
             problem.x.float(), problem.y.float(), nu=settings["nu"], rate=settings["rate"],
-            steps=problem.steps, batch_size=problem.batch_size,
+            steps=problem.steps(), batch_size=problem.batch_size,
             inducing=random_rows(len(problem.x), problem.budget.inducing, seed=problem.seed),
             device=problem.budget.device, seed=problem.seed,
         )  # fmt: skip

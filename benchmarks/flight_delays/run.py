@@ -15,7 +15,8 @@ from scipy.spatial import KDTree
 from bayesnn.files import atomic_write
 from benchmarks.comparison.cells import Cell, Record
 from benchmarks.flight_delays.method import Budget, Method, Problem, choose
-from benchmarks.flight_delays.prior import fit_prior
+from benchmarks.flight_delays.noise import PRIORS
+from benchmarks.flight_delays.prior import each_input, fit_prior, one_scale
 from benchmarks.flight_delays.scores import Scores, flight_scores
 from benchmarks.flight_delays.split import Split, plan_for, split_flights
 from benchmarks.flight_delays.table import Flights
@@ -71,12 +72,17 @@ class Prepared:
 
     @cached_property
     def problem(self) -> Problem:
-        """The training rows, with the prior that their marginal likelihood chooses."""
+        """The training rows, with the priors that their marginal likelihood chooses."""
         s = self.setting
         x = self.units.inputs(self.features(self.split.train))
         y = self.units.targets(self.outcomes(self.split.train))
-        prior = fit_prior(x, y, depth=s.budget.depth, rows=s.prior_rows, seed=s.seed)
-        return Problem(x=x, y=y, prior=prior, budget=s.budget, seed=s.seed)
+        priors = {
+            name: fit_prior(
+                x, y, groups=groups, depth=s.budget.depth, rows=s.prior_rows, seed=s.seed
+            )
+            for name, groups in zip(PRIORS, (one_scale, each_input), strict=True)
+        }
+        return Problem(x=x, y=y, priors=priors, budget=s.budget, seed=s.seed)
 
     def features(self, rows: np.ndarray) -> torch.Tensor:
         """Return features of flights as they are."""

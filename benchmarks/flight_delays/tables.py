@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.flight_delays.noise import PRIORS
 from benchmarks.flight_delays.outcome import OUTSIDE, Outcome, lead, worded
+from benchmarks.flight_delays.prior import FURTHEST, Prior
 from benchmarks.flight_delays.run import Prepared
 from benchmarks.flight_delays.shift import COLUMNS as SHIFT_COLUMNS
 from benchmarks.flight_delays.shift import shift_table
 from benchmarks.flight_delays.split import INSIDE, OUT_OF_DISTRIBUTION, plan_for
+from benchmarks.flight_delays.table import FEATURES
 from benchmarks.report import Report
 
 COLUMNS = (
@@ -142,18 +145,28 @@ def _about_data(prepared: Prepared) -> str:
 
 def _about_budget(prepared: Prepared) -> str:
     problem, budget = prepared.problem, prepared.setting.budget
-    prior = problem.prior
     return (
         f"Budget, the same for all networks: {budget.depth} hidden layers of {budget.width} units, "
         f"erf, {budget.members} members or {budget.draws} draws, {budget.epochs} epochs of Adam in "
-        f"batches of {problem.batch_size} ({problem.steps} steps), four candidate settings. Their "
-        f"prior is that of largest marginal likelihood of the infinitely wide network on "
-        f"{prior.rows:,} random training rows: weights {prior.weight_std:.3g}, biases "
-        f"{prior.bias_std:.3g}, noise {prior.noise_std:.3g} (standardised), log evidence "
-        f"{prior.log_evidence:.3f} a row. The exact process has {budget.subset:,} random rows and "
-        f"nothing left to choose, the sparse one {budget.inducing} points, CatBoost "
-        f"{budget.trees} trees. Seconds are of the one fit that was chosen, on "
+        f"batches of {problem.batch_size} ({problem.steps()} steps), four candidate settings: all "
+        "epochs or a quarter, and the prior, that of largest marginal likelihood of the infinitely "
+        "wide network, with "
+        f"{'; or '.join(_prior(name, problem.priors[name]) for name in PRIORS)}. For that delays "
+        f"are drawn in to ±{FURTHEST} standard deviations. The exact process has "
+        f"{min(budget.subset, len(problem.x)):,} random rows, the sparse one {budget.inducing} "
+        f"points, CatBoost {budget.trees} trees. Seconds are of the one fit that was chosen, on "
         f"{budget.device}; CatBoost's trees grow on the CPU."
+    )
+
+
+def _prior(name: str, prior: Prior) -> str:
+    scales = zip(FEATURES, prior.input_scales, strict=True)
+    inputs = ", ".join(f"{feature} {scale:.2g}" for feature, scale in scales)
+    if len(set(prior.input_scales)) == 1:
+        inputs = f"{prior.input_scales[0]:.2g}"
+    return (
+        f"{name} ({prior.rows:,} rows; inputs {inputs}, read-out {prior.readout_std:.2g}, noise "
+        f"{prior.noise_std:.2g}, standardised; log evidence {prior.log_evidence:.3f} a row)"
     )
 
 
@@ -162,5 +175,5 @@ def _chosen(outcome: Outcome) -> list[str]:
     for method in outcome.methods:
         settings = outcome.records[method]["settings"]
         if settings:
-            lines.append(f"{method} {', '.join(f'{k} {v:g}' for k, v in settings.items())}")
+            lines.append(f"{method} {', '.join(f'{k} {v}' for k, v in settings.items())}")
     return lines
