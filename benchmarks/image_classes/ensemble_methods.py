@@ -1,0 +1,81 @@
+"""Ensembles of the package, by either likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.image_classes.functions import Candidate, Functions, Training
+from ensembles import (
+    EnsembleClassifier,
+    adam,
+    cross_entropy,
+    one_hot_regression,
+)
+from ensembles.likelihoods.one_hot_regression import OneHotRegression
+from ensembles.likelihoods.protocol import ClassLikelihood
+from ensembles.methods.protocol import Method
+
+# likelihood (σ in units of the indicators) and scale of the prior, the commonest first
+PRIORS: tuple[tuple[ClassLikelihood, float], ...] = (
+    (cross_entropy(), 1.5),
+    (one_hot_regression(noise_std=0.03), 1.0),
+    (cross_entropy(), 2.5),
+    (one_hot_regression(noise_std=0.1), 1.0),
+)
+
+
+def ensemble(method: Callable[[], Method]) -> tuple[Candidate, ...]:
+    """Return the candidates of an ensemble's method: likelihoods and scales of the prior."""
+    return tuple(
+        Candidate(
+            said=f"{_said(likelihood)}, weight_std {weight_std:g}",
+            fit=partial(
+                fit_ensemble, method=method(), likelihood=likelihood, weight_std=weight_std
+            ),
+        )
+        for likelihood, weight_std in PRIORS
+    )
+
+
+def single(method: Callable[[], Method]) -> tuple[Candidate, ...]:
+    """Return the same candidates with one member."""
+    return tuple(
+        Candidate(said=one.said, fit=partial(_alone, fit=one.fit)) for one in ensemble(method)
+    )
+
+
+def fit_ensemble(
+    training: Training, *, method: Method, likelihood: ClassLikelihood, weight_std: float
+) -> Functions:
+    """Train the members; the temperature is left to the caller, who has held-out images."""
+    budget = training.budget
+    model = EnsembleClassifier(
+        training.network(weight_std), method=method, likelihood=likelihood,
+        n_members=training.n_members, temperature=1.0,
+        trainer=adam(steps=budget.steps, batch_size=budget.batch_size),
+        random_state=training.seed, device=training.x.device,
+    ).fit(training.x, training.y)  # fmt: skip
+    if len(model.members_) < training.n_members:
+        raise RuntimeError(f"{training.n_members - len(model.members_)} members diverged")
+    values = model._function()  # f̃ itself: the estimator gives probabilities
+
+    def functions(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return values(x)
+
+    return functions
+
+
+def _alone(training: Training, *, fit: Callable[[Training], Functions]) -> Functions:
+    return fit(replace(training, n_members=1))
+
+
+def _said(likelihood: ClassLikelihood) -> str:
+    if isinstance(likelihood, OneHotRegression):
+        return f"one-hot regression, σ {likelihood.noise_std:g}"
+    return "cross-entropy"

@@ -1,0 +1,287 @@
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import images as script
+from benchmarks.image_classes import work
+from benchmarks.image_classes.budget import Budget
+from benchmarks.image_classes.choice import Judged, Validation, best_setting, choose, judge
+from benchmarks.image_classes.data import ImageSet, digits, split
+from benchmarks.image_classes.functions import Units
+from benchmarks.image_classes.infinite_width import RATIOS, likeliest
+from benchmarks.image_classes.laplace_readout import SoftmaxCurvature
+from benchmarks.image_classes.methods import METHODS, OURS
+from benchmarks.image_classes.scores import (
+    accuracy_by_confidence,
+    entropy_counts,
+    inside_scores,
+    outside_scores,
+    risks,
+)
+from benchmarks.image_classes.summary import FAMILY, by_method, difference, inside, outside
+from benchmarks.image_classes.tables import lead
+from benchmarks.image_classes.uncertainty import ENTROPY, VALUES
+
+TINY = Budget(
+    name="tiny", width=4, steps=5, choosing=2, members=2, draws=2, candidates=2, kernel_rows=12,
+    outside=5, per_letter=1,
+)  # fmt: skip
+
+
+def _chosen(images, parts, method):
+    fitted, _ = work.fit_chosen(method, images, parts, budget=TINY, seed=1, device="cpu")
+    probe = torch.linspace(-1, 1, 128).reshape(2, 1, 8, 8)
+    return fitted, fitted.functions(probe)
+
+
+@pytest.mark.parametrize("method", ["NTKGP-param", "MC dropout", "infinite NTKGP"])
+def test_poisoned_test_images_change_no_choice(method):
+    clean = digits()
+    parts = split(clean.labels, seed=1)
+    pixels, labels = clean.images.copy(), clean.labels.copy()
+    pixels[parts.test] = 1e6
+    labels[parts.test] = 0
+    poisoned = ImageSet(name="digits", images=pixels, labels=labels)
+    one, at_one = _chosen(clean, parts, method)
+    two, at_two = _chosen(poisoned, parts, method)
+    assert torch.equal(at_one, at_two)
+    assert (one.said, one.temperature, one.uncertainty) == (
+        two.said,
+        two.temperature,
+        two.uncertainty,
+    )
+    assert one.validation == two.validation
+
+    moved = clean.images.copy()
+    moved[parts.validation] = moved[parts.validation][::-1]
+    other, _ = _chosen(ImageSet(name="digits", images=moved, labels=clean.labels), parts, method)
+    assert other.validation != one.validation  # what choices may see, they see
+
+
+def test_images_from_outside_change_no_choice(monkeypatch):
+    cell = work.Cell("digits", 0, "deep ensemble")
+    run = {"image_set": "digits", "budget": TINY, "fashion_folder": None, "device": "cpu"}
+    before = work.run_cell(cell, **run)
+    monkeypatch.setattr(
+        work, "outside_images", lambda *_, **__: {work.LETTERS: np.full((4, 8, 8), 0.5)}
+    )
+    monkeypatch.setattr(work, "corrupted", lambda images, *_, **__: images[::-1].copy())
+    after = work.run_cell(cell, **run)
+    same = ("setting", "temperature", "uncertainty", "validation", "inside")
+    assert {key: before[key] for key in same} == {key: after[key] for key in same}
+    assert before["outside"] != after["outside"]
+    assert before["corruption"] != after["corruption"]
+
+
+def test_units_are_those_of_the_training_images():
+    images = np.random.default_rng(0).random((10, 8, 8))
+    x = Units.of(images, "cpu")(images)
+    assert x.shape == (10, 1, 8, 8)
+    assert float(x.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(x.std(correction=0)) == pytest.approx(1, abs=1e-6)
+
+
+def _judged(losses, auroc):
+    return Judged(temperature=1.0, losses=torch.tensor(losses), auroc={ENTROPY: auroc})
+
+
+def test_the_setting_that_tells_outliers_wins_among_equals_alone():
+    good = _judged([0.1, 0.2, 0.3, 0.4], 0.6)
+    equal = _judged([0.2, 0.1, 0.4, 0.31], 0.8)  # within one standard error
+    worse = _judged([0.2, 0.3, 0.4, 0.5], 0.99)  # worse at every image
+    assert best_setting([good, equal, worse]) == 1
+    assert best_setting([worse, good]) == 1
+    assert best_setting([good, worse, equal]) == 2
+
+
+def _values(*, confident, outliers_vary):
+    """Members that agree on dark images and differ on light ones."""
+
+    def functions(x):
+        light = (x.mean((1, 2, 3)) > 0.5).double()
+        label = x[:, 0, 0, 0].round().long()
+        sure = confident * torch.nn.functional.one_hot(label, 10).double()
+        shift = torch.zeros(2, len(x), 10, dtype=torch.float64)
+        shift[0, :, 0] = outliers_vary * light
+        return sure + shift
+
+    return functions
+
+
+def test_a_constructed_case_is_judged_as_it_should_be():
+    x = torch.zeros(20, 1, 8, 8)
+    y = torch.arange(20) % 10
+    x[:, 0, 0, 0] = y
+    outliers = {"light": torch.ones(20, 1, 8, 8), "dark": x.clone()}
+    found = judge(
+        _values(confident=2.0, outliers_vary=3.0), Validation(x=x, y=y, outliers=outliers)
+    )
+    assert found.auroc[VALUES] == (1.0 + 0.5) / 2  # all light ones apart, the dark ones not
+    at = 2.0 / found.temperature
+    assert found.nll == pytest.approx(math.log(1 + 9 * math.exp(-at)), abs=1e-6)
+    best, judged = choose(
+        [lambda: _values(confident=0.1, outliers_vary=9.0),
+         lambda: _values(confident=2.0, outliers_vary=3.0),
+         lambda: _values(confident=2.0, outliers_vary=0.0)],
+        Validation(x=x, y=y, outliers=outliers),
+    )  # fmt: skip
+    assert best == 1
+    assert judged.auroc == found.auroc
+
+
+def test_scores_of_a_constructed_case():
+    # two members, T = 2; p = softmax(f/2)
+    sure = torch.tensor([[4.0, 0.0], [0.0, 4.0]] * 20, dtype=torch.float64)
+    values = torch.stack([sure, sure])
+    y = torch.tensor([0, 1, 0, 0] * 10)
+    p = 1 / (1 + math.exp(-2))
+    found = inside_scores(values, y, 2.0)
+    assert found["accuracy"] == 0.75
+    assert found["nll"] == pytest.approx(-(3 * math.log(p) + math.log(1 - p)) / 4)
+    assert found["brier"] == pytest.approx(2 * (3 * (1 - p) ** 2 + p**2) / 4)
+    assert found["ece"] == pytest.approx(abs(p - 0.75))
+    assert found["aurc"] == pytest.approx(0.25)
+
+    odd = torch.stack([sure[:2], -sure[:2]])
+    out = outside_scores(values, odd, 2.0)
+    for name in out:
+        assert out[name] == {"auroc": 1.0, "aupr": 1.0, "fpr95": 0.0}, name
+    assert outside_scores(values, values, 2.0)[ENTROPY]["auroc"] == 0.5
+    assert set(outside_scores(values[:1], odd[:1], 2.0)) == {ENTROPY}
+
+    # all are answered at 0.8, none of the others (at 0.5); below 0.5 all are answered
+    shares = accuracy_by_confidence(values, y, odd, 2.0)
+    assert shares[8] == 0.75
+    assert shares[0] == 0.375
+    assert shares[9] is None
+    assert risks(values, y, 2.0)[-1] == pytest.approx(0.25)
+    counts = entropy_counts(values, 2.0)
+    entropy = -p * math.log(p) - (1 - p) * math.log(1 - p)
+    assert counts[int(20 * entropy / math.log(2))] == 1
+    assert sum(counts) == 1
+
+
+def test_softmax_curvature_is_the_hessian_and_draws_have_its_covariance():
+    logits = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    curvature = SoftmaxCurvature(logits.softmax(-1))
+    loss = lambda z: torch.nn.functional.cross_entropy(z, torch.tensor([0, 2]), reduction="sum")  # noqa: E731
+    hessian = torch.autograd.functional.hessian(loss, logits).reshape(6, 6)
+    rows = curvature(torch.eye(6, dtype=torch.float64).reshape(6, 2, 3)).reshape(6, 6)
+    torch.testing.assert_close(rows, hessian)
+    generator = torch.Generator().manual_seed(1)
+    draws = torch.stack([curvature.draw(generator).flatten() for _ in range(20000)])
+    torch.testing.assert_close(draws.T @ draws / len(draws), hessian, atol=0.01, rtol=0)
+
+
+def test_marginal_likelihood_is_the_greatest_over_scales():
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(12, 12, dtype=torch.float64, generator=generator)
+    kernel = root @ root.T
+    noise = 0.1 * kernel.diagonal().mean() * torch.eye(12)
+    factor = torch.linalg.cholesky(kernel + noise)
+    y = 1.7 * factor @ torch.randn(12, 300, dtype=torch.float64, generator=generator)
+    scale, ratio = likeliest(kernel, y)
+    assert ratio == 0.1
+    assert scale == pytest.approx(1.7**2, rel=0.1)
+
+    def log_likelihood(s2, r):
+        covariance = s2 * (kernel + r * kernel.diagonal().mean() * torch.eye(12))
+        law = torch.distributions.MultivariateNormal(torch.zeros(12).double(), covariance)
+        return float(law.log_prob(y.T).sum())
+
+    best = log_likelihood(scale, ratio)
+    others = [log_likelihood(scale * f, r) for f in (0.98, 1.0, 1.02) for r in RATIOS]
+    assert max(others) == pytest.approx(best)
+    assert sum(value == max(others) for value in others) == 1
+
+
+def test_every_method_may_try_as_many_settings():
+    counts = {name: len(some) for name, some in METHODS.items() if name != "infinite NTKGP"}
+    assert set(counts.values()) == {4}
+    for some in METHODS.values():
+        assert len({one.said for one in some}) == len(some)
+
+
+def _record(method, split, accuracy, auroc, nll=0.1):
+    return {
+        "data": "digits", "split": split, "method": method, "seconds": 1.0, "uncertainty": ENTROPY,
+        "inside": {"accuracy": accuracy}, "validation": {"nll": nll, "auroc": 0.9},
+        "outside": {"Fashion-MNIST": {ENTROPY: {"auroc": auroc}, VALUES: {"auroc": 1.0}}},
+    }  # fmt: skip
+
+
+def test_the_first_paragraph_names_losses():
+    base = [_record("deep ensemble", s, 0.98, 0.950 + 0.001 * s) for s in range(3)]
+    win = [_record("RP-fn", s, 0.98, 0.960 + 0.0011 * s, nll=0.2) for s in range(3)]
+    loss = [_record("NTKGP-param", s, 0.98, 0.940, nll=0.1 + s) for s in range(3)]
+    rough = [_record("NTKGP-fn", s, 0.97, 0.990, nll=0.3) for s in range(3)]
+    other = [_record("anchored", s, 0.98, 0.999) for s in range(3)]
+    found = by_method([*base, *win, *loss, *rough, *other])
+    said = lead(found)
+    assert "is reached by RP-fn. " in said
+    below = said.split("less accuracy: ")[1].split("Above by more")[0]
+    assert "NTKGP-param -0.0110" in below
+    assert "NTKGP-fn +0.0390" in below  # higher, but at a point of accuracy
+    assert "RP-fn" not in below
+    assert f"{FAMILY} " in said
+    assert "anchored (0.999)" in said
+
+    chosen = found[FAMILY]  # by validation alone: not the best, not the worst
+    assert [chosen[s]["method"] for s in range(3)] == ["NTKGP-param", "RP-fn", "RP-fn"]
+    assert "is not reached by any of ours" in lead(by_method([*base, *loss]))
+    assert set(OURS) <= set(METHODS)
+
+
+def test_differences_are_paired_by_split():
+    base = {s: _record("deep ensemble", s, 0.98, 0.9 + 0.01 * s) for s in (0, 1, 2)}
+    ours = {s: _record("RP-fn", s, 0.98, 0.91 + 0.01 * s) for s in (1, 2)}
+    gap = difference(ours, base, outside("Fashion-MNIST"))
+    assert gap.mean == pytest.approx(0.01)
+    assert gap.standard_error == pytest.approx(0, abs=1e-9)
+    assert gap.degrees_of_freedom == 1
+    assert difference({1: ours[1]}, base, inside("accuracy")) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--methods", "magic"], "expected some of single network"),
+        (["--seeds", "0"], "expected at least 1"),
+        (["--quick", "--set", "mnist"], "digits alone"),
+        (["--fashion", "/nowhere"], "expected Fashion-MNIST's"),
+    ],
+)
+def test_wrong_wishes_are_refused_before_work(arguments, said, capsys):
+    with pytest.raises(SystemExit) as caught:
+        script.parsed(arguments)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_quick_is_the_same_twice_and_needs_nothing_that_may_be_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.image_classes.data.FASHION_FOLDER", tmp_path / "absent")
+    monkeypatch.delenv("BAYESNN_FASHION_MNIST", raising=False)
+    monkeypatch.setitem(sys.modules, "mlxtend", None)
+    path = script.main(["--quick", "--data-dir", str(tmp_path), "--out", str(tmp_path / "one")])
+    assert path == tmp_path / "one" / "images_digits_quick.md"
+    text = path.read_text()
+    assert all(f"| {name} | 1 |" in text for name in METHODS)
+    assert "Failed" not in text
+    for part in ("confidence", "histograms", "corruption"):
+        assert (tmp_path / "one" / f"images_digits_quick_{part}.png").stat().st_size > 10_000
+
+    some = "NTKGP-param,MC dropout,mean field"
+    script.main(["--quick", "--methods", some, "--out", str(tmp_path / "two")])
+    first, second = (_numbers(tmp_path / name) for name in ("one", "two"))
+    assert second == {name: first[name] for name in second}
+    assert len(second) == 3
+
+
+def _numbers(folder: Path):
+    records = json.loads((folder / "images_digits_cells.json").read_text())
+    return {r["method"]: {k: v for k, v in r.items() if k != "seconds"} for r in records}
