@@ -11,16 +11,24 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from benchmarks.comparison.cells import Cell, run_cells
+from benchmarks.record_file import Record
 from benchmarks.regression.listed import EXACT, NAMES, PEERS, SAMPLED, WITH_PRIOR
 from benchmarks.regression.uci_cells import run_cell
 from benchmarks.regression.uci_data import FILES, PUBLISHED_SPLITS, QUICK, load
-from benchmarks.report import RESULTS
+from benchmarks.regression.uci_figure import save_figure
+from benchmarks.regression.uci_lead import lead
+from benchmarks.regression.uci_notes import notes
+from benchmarks.regression.uci_summary import summaries
+from benchmarks.regression.uci_tables import COLUMNS, rows
+from benchmarks.report import RESULTS, Report
 
 SMALL = ("yacht", QUICK)  # sets on which a Markov chain takes no minutes
 QUICK_SPLITS = 2
@@ -79,7 +87,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = partial(run_cell, folder=options.data_dir, quick=options.quick)
     cells = cells_of(options.sets, options.methods, options.splits)
     records = run_cells(work, cells, kept, workers=options.workers)
-    print(len(records))
+    print(report(records, name, arguments, options.out).write(options.out))
+
+
+def report(
+    records: Iterable[Record], name: str, arguments: Sequence[str] | None, out: Path
+) -> Report:
+    """Return the report of cells, its figure drawn."""
+    sets = summaries(records)
+    save_figure(out / f"{name}.png", sets)
+    given = sys.argv[1:] if arguments is None else arguments
+    return Report(
+        name=name,
+        title="Regression on UCI sets: whose predictive distributions are best?",
+        command=shlex.join(["python", "-m", "benchmarks.uci", *given]),
+        columns=COLUMNS,
+        rows=rows(sets),
+        notes=notes(sets, f"{name}.png"),
+        lead=lead(sets),
+    )
 
 
 if __name__ == "__main__":

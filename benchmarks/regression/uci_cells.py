@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import torch
 
 from bayesnn import Predictive
-from benchmarks.comparison.cells import Cell, Record
+from benchmarks.comparison.cells import Cell
+from benchmarks.record_file import Record
 from benchmarks.regression.listed import EXACT, FAMILY, PEERS, WITH_PRIOR
 from benchmarks.regression.method import Choice, choose, validation_nlls
 from benchmarks.regression.scores import scores_of
@@ -23,14 +25,16 @@ def run_cell(cell: Cell, *, folder: Path | None, quick: bool) -> Record:
     Args:
         cell: set, split and method.
         folder: of the UCI files.
-        quick: whether ensembles have three members, a few steps and little width.
+        quick: whether ensembles have three members, a few steps and little width, and peers one
+            candidate.
     """
     data = split(load(cell.data, folder), cell.split)
     found: Record = {}
     exact: Choice | None = None
     if cell.method in PEERS:
-        method = PEERS[cell.method]
-        choice = choose(method, data.X, data.y, seed=cell.split)
+        peer = PEERS[cell.method]
+        peer = replace(peer, candidates=peer.candidates[:1]) if quick else peer
+        choice = choose(peer, data.X, data.y, seed=cell.split)
     else:
         exact = choice = _exact(cell.data, cell.split, folder)
     if exact is not None and cell.method in WITH_PRIOR:

@@ -1,0 +1,70 @@
+"""The first paragraph of the UCI report: what came out, losses first among equals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.regression.uci_summary import BEST, SetSummary
+
+PUBLISHED = {"concrete": 2.937, "energy": 1.212, "wine-red": 0.928, "yacht": 1.250}
+"""MC dropout's NLL (github.com/yaringal/DropoutUncertaintyExps, its tuned long runs)."""
+RIVALS = ("deep ensemble", "laplace-torch", "MC dropout")
+
+
+def lead(sets: Sequence[SetSummary]) -> str:
+    """Return it, or say that there is nothing to compare."""
+    compared = [one for one in sets if BEST in one.by_method]
+    if not compared:
+        return "No set has results of all NTKGP ensembles, so nothing is compared."
+    parts = [_losses(compared)]
+    published = [one for one in compared if one.name in PUBLISHED]
+    if published:
+        below = [one for one in published if one.mean(BEST, "nll") < PUBLISHED[one.name]]
+        each = "; ".join(
+            f"{one.name} {one.mean(BEST, 'nll'):.3f} ± {one.standard_error(BEST, 'nll'):.3f} "
+            f"against {PUBLISHED[one.name]:.3f}"
+            for one in published
+        )
+        parts.append(
+            f"The best NTKGP ensemble's mean NLL is below MC dropout's published one on "
+            f"{len(below)} of {len(published)} sets ({each})."
+        )
+    for rival in RIVALS:
+        found = [(one.name, one.against_best(rival)) for one in compared]
+        differences = [(name, one) for name, one in found if one is not None]
+        if differences:
+            below_rival = sum(one.mean > 0 for _, one in differences)
+            said = "; ".join(
+                f"{name} {-one.mean:+.3f}, {-one.standard_errors:+.1f} standard errors"
+                for name, one in differences
+            )
+            parts.append(
+                f"Against the same run's {rival} it is lower on {below_rival} of "
+                f"{len(differences)} ({said})."
+            )
+    return " ".join(parts)
+
+
+def _losses(sets: Sequence[SetSummary]) -> str:
+    """Say where any method has the smaller mean NLL."""
+    said = []
+    for one in sets:
+        ahead = [
+            (method, difference)
+            for method in one.methods()
+            if (difference := one.against_best(method)) is not None and difference.mean < 0
+        ]
+        if ahead:
+            each = ", ".join(
+                f"{method} by {-difference.mean:.3f} ({-difference.standard_errors:.1f})"
+                for method, difference in ahead
+            )
+            said.append(f"{one.name}: {each}")
+    if not said:
+        return "No method has a smaller mean NLL than the best NTKGP ensemble on any set."
+    return (
+        "The best NTKGP ensemble (chosen by validation on each split's training rows) loses in mean "
+        "NLL, in nats and (standard errors of the paired difference), on "
+        + "; on ".join(said)
+        + "."
+    )
