@@ -95,6 +95,7 @@ def report(
 ) -> Report:
     """Return the report of cells, its figure drawn."""
     sets = summaries(records)
+    out.mkdir(parents=True, exist_ok=True)
     save_figure(out / f"{name}.png", sets)
     given = sys.argv[1:] if arguments is None else arguments
     return Report(
