@@ -91,6 +91,7 @@ def fit_prior(
     groups: Groups,
     depth: int,
     rows: int,
+    device: str,
     seed: int,
 ) -> Prior:
     """Choose the scales by the NTK's marginal likelihood on random rows.
@@ -105,6 +106,7 @@ def fit_prior(
         groups: `one_scale` for all inputs, or `each_input` its own.
         depth: hidden layers.
         rows: how many rows are drawn.
+        device: where the likelihood is evaluated.
         seed: of the draw.
 
     Returns:
@@ -117,8 +119,9 @@ def fit_prior(
     )
     drawn_in = y.clamp(-FURTHEST, FURTHEST)
     found = maximise_marginal_likelihood(
-        with_input_scales(start.kernel(depth=depth), start.input_scales), x[taken],
-        drawn_in[taken], noise_std=START, groups=groups, max_iterations=MOST_ITERATIONS,
+        with_input_scales(start.kernel(depth=depth), start.input_scales),
+        x[taken].to(device), drawn_in[taken].to(device), noise_std=START, groups=groups,
+        max_iterations=MOST_ITERATIONS,
     )  # fmt: skip
     scales = {name: float(value) for name, value in found.kernel.hyperparameters.items()}
     lost = float(y.var(correction=0) - drawn_in.var(correction=0))

@@ -78,7 +78,13 @@ class Prepared:
         y = self.units.targets(self.outcomes(self.split.train))
         priors = {
             name: fit_prior(
-                x, y, groups=groups, depth=s.budget.depth, rows=s.prior_rows, seed=s.seed
+                x,
+                y,
+                groups=groups,
+                depth=s.budget.depth,
+                rows=s.prior_rows,
+                device=s.budget.device,
+                seed=s.seed,
             )
             for name, groups in zip(PRIORS, (one_scale, each_input), strict=True)
         }
