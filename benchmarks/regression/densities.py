@@ -9,8 +9,11 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributions import StudentT
 
 from bayesnn import Predictive
+
+TAILS = 5.0
 
 LogDensity: TypeAlias = Callable[[Predictive, Float[Tensor, " n"]], Float[Tensor, " n"] | None]
 """Log density of each target; None where the prediction does not have it."""
@@ -33,4 +36,15 @@ def by_mixture(post: Predictive, y: Float[Tensor, " n"]) -> Float[Tensor, " n"] 
     return torch.logsumexp(each, dim=0) - math.log(len(post.members))
 
 
-DENSITIES: Mapping[str, LogDensity] = {"moments": by_moments, "mixture": by_mixture}
+def by_heavy_tails(post: Predictive, y: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return log densities of Student's t with 5 degrees of freedom and the moments' variance."""
+    scale = (post.variance * ((TAILS - 2) / TAILS)).sqrt()
+    found: Tensor = StudentT(TAILS, post.mean, scale, validate_args=False).log_prob(y)
+    return found
+
+
+DENSITIES: Mapping[str, LogDensity] = {
+    "moments": by_moments,
+    "heavy tails": by_heavy_tails,
+    "mixture": by_mixture,
+}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bayesnn import Predictive
 from bayesnn.seeds import seeded_generator
-from benchmarks.regression.densities import DENSITIES, LogDensity
+from benchmarks.regression.densities import DENSITIES
 from benchmarks.regression.units import fit_units
 
 Settings: TypeAlias = Mapping[str, Any]
@@ -73,7 +73,7 @@ class Choice:
     Attributes:
         fitted: takes X and gives y in the units that were handed in.
         settings: what was chosen.
-        density: by which the method is scored: the one that did better on the validation part.
+        density: name of that by which the method is scored, as it did best on the validation part.
         validation_nll: of the choice on the validation part, in nats a row; None where there was
             no choice.
         tried: settings, name of the density and validation NLL of all that was tried.
@@ -81,7 +81,7 @@ class Choice:
 
     fitted: Fitted
     settings: Settings
-    density: LogDensity
+    density: str
     validation_nll: float | None
     tried: Sequence[tuple[Settings, str, float]]
 
@@ -92,7 +92,8 @@ def choose(
     """Choose settings by the NLL of a validation part, then fit to all rows.
 
     A fifth of the rows is the validation part, the same for every method with this seed. With the
-    settings the density is chosen: of moments, or the mixture of members where they are kept.
+    settings one of `DENSITIES` is chosen. Where there is a single candidate nothing is chosen, and
+    its density is that of moments.
 
     Args:
         method: what to fit.
@@ -128,7 +129,7 @@ def choose(
     return Choice(
         fitted=fit_in_units(method, X, y, settings=settings, seed=seed),
         settings=settings,
-        density=DENSITIES[name],
+        density=name,
         validation_nll=nll if len(method.candidates) > 1 else None,
         tried=tried,
     )

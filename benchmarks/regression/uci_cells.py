@@ -13,6 +13,7 @@ import torch
 from bayesnn import Predictive
 from benchmarks.comparison.cells import Cell
 from benchmarks.record_file import Record
+from benchmarks.regression.densities import DENSITIES
 from benchmarks.regression.listed import EXACT, FAMILY, PEERS, WITH_PRIOR
 from benchmarks.regression.method import Choice, choose, validation_nlls
 from benchmarks.regression.scores import scores_of
@@ -30,6 +31,7 @@ def run_cell(cell: Cell, *, folder: Path | None, quick: bool) -> Record:
     """
     data = split(load(cell.data, folder), cell.split)
     found: Record = {}
+    density: str | None = None
     exact: Choice | None = None
     if cell.method in PEERS:
         peer = PEERS[cell.method]
@@ -42,19 +44,21 @@ def run_cell(cell: Cell, *, folder: Path | None, quick: bool) -> Record:
         ensemble = WITH_PRIOR[cell.method].with_prior(settings)
         ensemble = ensemble.smaller() if quick else ensemble
         choice = choose(ensemble, data.X, data.y, seed=cell.split)
+        density = exact.density
         if cell.method in FAMILY:
             nlls = validation_nlls(ensemble, data.X, data.y, settings=settings, seed=cell.split)
-            found["validation nll"] = nlls["moments"]
+            found["validation nll"] = nlls[density]
     if choice.validation_nll is not None:
         found["validation nll"] = choice.validation_nll
+    density = density or choice.density
     post = choice.fitted.predict(torch.as_tensor(data.X_test, dtype=torch.float64))
     found |= scores_of(
-        post, data.y_test, density=choice.density, distance=data.distance(), copied=data.copied
+        post, data.y_test, density=DENSITIES[density], distance=data.distance(), copied=data.copied
     )
     if exact is not None and choice is not exact:
         found |= _beside(exact, post, data)
     found["settings"] = said(choice.settings)
-    found["density"] = choice.density.__name__
+    found["density"] = density
     found["facts"] = {name: round(value, 4) for name, value in choice.fitted.facts.items()}
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.regression import uci_tables as tables
+from benchmarks.regression.densities import TAILS
 from benchmarks.regression.ensemble import SECOND_ORDER_ROWS
 from benchmarks.regression.listed import FAMILY, LINEAR_WIDTH
 from benchmarks.regression.method import MOST_CANDIDATES
@@ -24,19 +25,20 @@ RULES = f"""
 **Rules.** Each split's training rows are taken once where they stand twice, and every method sees
 every column twice, standardised and as normal scores by rank among the training rows. A method
 chooses among at most {MOST_CANDIDATES} settings by NLL on a fifth of the training rows, and with
-them the density: of its moments (Gaussian, or Student-t for moments of members) or the mixture of
-its members; then it is fitted to all training rows. Test rows are seen once, by the scores. MC
+them the density: of its moments (Gaussian, or Student-t for moments of members), Student's t with
+{TAILS:.0f} degrees of freedom and the same variance, or the mixture of its members; then it is
+fitted to all training rows. Test rows are seen once, by the scores. MC
 dropout's published NLL saw standardised columns alone, and rows that stand twice twice.
 """
 OUR_PRIOR = f"""
 **Our prior.** An erf network of {DEPTH} hidden layer. The marginal likelihood of the infinitely
 wide network's NTK process, on {MOST_ROWS} rows at most, chooses the scale of each input (or one for
 all), that of the read-out, and the noise. One choice a split, by the exact process's validation
-NLL, serves all methods of this table, none of which has candidates of its own. The best NTKGP
-ensemble is, on each split, the member of the family with the smallest validation NLL. Ensembles
-have {_MEMBERS.n_members} members of width {_MEMBERS.width} ({LINEAR_WIDTH} for NTKGP-lin), trained
-by at most {_MEMBERS.steps} steps of Gauss–Newton up to {SECOND_ORDER_ROWS} rows (NTKGP-lin always)
-and by {_MEMBERS.adam_steps} steps of Adam beyond.
+NLL, its density included, serves all methods of the table below, none of which has candidates of
+its own. The best NTKGP ensemble is, on each split, the member of the family with the smallest
+validation NLL. Ensembles have {_MEMBERS.n_members} members of width {_MEMBERS.width}
+({LINEAR_WIDTH} for NTKGP-lin), trained by at most {_MEMBERS.steps} steps of Gauss–Newton up to
+{SECOND_ORDER_ROWS} rows (NTKGP-lin always) and by {_MEMBERS.adam_steps} steps of Adam beyond.
 """
 CONVERGED = """
 **Did members converge, and stay lazy?** Converged is the trainer's own criterion (of Adam, that

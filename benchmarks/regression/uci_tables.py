@@ -143,7 +143,7 @@ def choices_table(sets: Sequence[SetSummary]) -> str:
     for one in sets:
         for method in (name for name in NAMES if name in one.by_method):
             counts = Counter(
-                f"{record['settings']} ({record['density'].removeprefix('by_')})"
+                f"{record['settings']} ({record['density']})"
                 for record in one.by_method[method].values()
             )
             said = "; ".join(f"{n} × {what}" for what, n in counts.most_common())
