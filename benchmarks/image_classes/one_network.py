@@ -102,12 +102,19 @@ def trained(network: nn.Sequential, training: Training, dropout: UnitDropout) ->
             values = vmap(lambda p, x: functional_call(network, p, (x,)))(stacked, x)
         else:
             values = functional_call(network, params, (x.flatten(0, 1),))
-        loss = nn.functional.cross_entropy(values.reshape(-1, CLASSES), training.y[rows[:parts]])
-        square = sum((p.square().sum() for p in params.values()), start=loss.new_zeros(()))
+        loss = penalised(
+            values.reshape(-1, CLASSES), training.y[rows[:parts]], params, len(training.x)
+        )
         optimiser.zero_grad()
-        (loss + square / (2 * len(training.x))).backward()
+        loss.backward()
         optimiser.step()
     return {name: value.detach() for name, value in params.items()}
+
+
+def penalised(values: Tensor, y: Tensor, params: Params, n: int) -> Tensor:
+    """Return the cross-entropy of a batch plus ‖θ‖²/2n, of the prior N(0, I) and n images."""
+    square = sum((p.square().sum() for p in params.values()), start=values.new_zeros(()))
+    return nn.functional.cross_entropy(values, y) + square / (2 * n)
 
 
 def _start(network: nn.Module, training: Training) -> Params:

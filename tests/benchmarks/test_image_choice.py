@@ -12,10 +12,11 @@ from benchmarks.image_classes import work
 from benchmarks.image_classes.budget import Budget
 from benchmarks.image_classes.choice import Judged, Validation, best_setting, choose, judge
 from benchmarks.image_classes.data import ImageSet, digits, split
-from benchmarks.image_classes.functions import Units
+from benchmarks.image_classes.functions import Training, Units
 from benchmarks.image_classes.infinite_width import RATIOS, likeliest
 from benchmarks.image_classes.laplace_readout import SoftmaxCurvature
 from benchmarks.image_classes.methods import METHODS, OURS
+from benchmarks.image_classes.one_network import MASKS, penalised, trained
 from benchmarks.image_classes.scores import (
     accuracy_by_confidence,
     entropy_counts,
@@ -164,6 +165,43 @@ def test_scores_of_a_constructed_case():
     entropy = -p * math.log(p) - (1 - p) * math.log(1 - p)
     assert counts[int(20 * entropy / math.log(2))] == 1
     assert sum(counts) == 1
+
+
+class _Recorder:
+    """Dropout that notes what it would draw, and drops nothing."""
+
+    rate = 0.5
+
+    def __init__(self):
+        self.drawn = []
+
+    def draw(self, params, *, generator):
+        self.drawn.append(float(torch.rand(1, generator=generator)))
+        return params
+
+
+def test_masks_of_dropout_are_drawn_anew_for_every_part_and_step():
+    def noted():
+        training = Training(
+            x=torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(0)),
+            y=torch.arange(40) % 10, n_members=1, budget=TINY, seed=3,
+        )  # fmt: skip
+        recorder = _Recorder()
+        params = trained(training.network(1.5), training, recorder)
+        return recorder.drawn, params
+
+    drawn, params = noted()
+    assert len(drawn) == len(set(drawn)) == TINY.steps * MASKS
+    again, same = noted()
+    assert drawn == again
+    assert all(torch.equal(params[name], same[name]) for name in params)
+
+
+def test_networks_are_trained_to_the_posterior_mode():
+    values = torch.zeros(4, 10)
+    params = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor(3.0)}
+    found = penalised(values, torch.arange(4), params, 7)
+    assert float(found) == pytest.approx(math.log(10) + 14 / 14)
 
 
 def test_softmax_curvature_is_the_hessian_and_draws_have_its_covariance():
