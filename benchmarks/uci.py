@@ -63,18 +63,14 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def cells_of(sets: Iterable[str], methods: Iterable[str], splits: int) -> list[Cell]:
-    """Return all cells: first what shares a prior, split by split, then the peers, cheap first."""
+    """Return all cells, split by split, so that a run that is cut short compares all methods."""
     sets, methods = tuple(sets), set(methods)
-    sampled = [name for name in SAMPLED if name in methods]
-    shared = [name for name in (EXACT.name, *WITH_PRIOR) if name in methods - set(SAMPLED)]
-    cells = [Cell(data, i, name) for data in sets for i in range(splits) for name in shared]
-    cells += [
-        Cell(data, i, name) for name in PEERS if name in methods for data in sets
+    return [
+        Cell(data, i, name)
         for i in range(splits)
-    ]  # fmt: skip
-    small = [data for data in sets if data in SMALL]
-    return cells + [
-        Cell(data, i, name) for name in sampled for data in small for i in range(splits)
+        for data in sets
+        for name in (EXACT.name, *WITH_PRIOR, *PEERS)  # what shares a prior comes together
+        if name in methods and (name not in SAMPLED or data in SMALL)
     ]
 
 
