@@ -43,7 +43,7 @@ class Dropout:
             prior.inputs(problem.x).float().to(budget.device),
             problem.y.float().to(budget.device),
         )
-        loss, steps = noise_loss(prior.noise_std), problem.steps(settings["epochs"])
+        loss, steps = noise_loss(prior), problem.steps(settings["epochs"])
         params = list(module.parameters())
         largest = STEP / math.sqrt(sum(p.numel() for p in params))
         optimiser, schedule = torch.optim.Adam(params), cosine()

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.flight_delays.method import Predict, Problem, Settings
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
-from ensembles import EnsembleRegressor, adam, heteroscedastic
+from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, likelihood, noise_loss
+from ensembles import EnsembleRegressor, adam
 from ensembles.methods.protocol import Method as EnsembleMethod
 from ensembles.prediction import EnsembleFunction
 
@@ -47,7 +47,7 @@ class Ensemble:
             method=self.method,
             n_members=1 if self.single else budget.members,
             noise_std=prior.noise_std,
-            likelihood=heteroscedastic(),
+            likelihood=likelihood(prior),
             standardize=False,
             trainer=adam(
                 steps=problem.steps(settings["epochs"]),
@@ -65,7 +65,7 @@ class Ensemble:
             shift=model.shift_params_,
             in_units=_as_they_are,
         )
-        loss = noise_loss(prior.noise_std)
+        loss = noise_loss(prior)
 
         def predict(x: Float[Tensor, "n 8"]) -> Mixture:
             values = [part.cpu() for part in function.chunks([prior.inputs(x)])]

@@ -44,7 +44,7 @@ class MeanFieldNetwork:
             prior.inputs(problem.x).float().to(budget.device),
             problem.y.float().to(budget.device),
         )
-        loss = noise_loss(prior.noise_std)
+        loss = noise_loss(prior)
         start = {name: value.detach() for name, value in module.named_parameters()}
         fit = MeanFieldFit(start, prior_std=dict.fromkeys(start, 1.0), seed=problem.seed)
         largest = STEP / math.sqrt(sum(p.numel() for p in start.values()))

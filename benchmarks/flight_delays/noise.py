@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.flight_delays.mixture import Mixture
-from ensembles.likelihoods.heteroscedastic import heteroscedastic
+from benchmarks.flight_delays.prior import Prior
+from ensembles.likelihoods.heteroscedastic import Heteroscedastic, heteroscedastic
 from ensembles.losses import GaussianError
 
 STEP = 8.0  # largest learning rate times √parameters, the package's default
@@ -17,9 +18,18 @@ SHARES = (0.25, 1.0)
 CANDIDATES = tuple({"prior": prior, "epochs": share} for prior in PRIORS for share in SHARES)
 
 
-def noise_loss(noise_std: float) -> GaussianError:
-    """Return the negative log likelihood of N(f(x), σ²(x)), σ²(x) about `noise_std`²."""
-    return heteroscedastic().loss(torch.tensor([noise_std]))
+def likelihood(prior: Prior) -> Heteroscedastic:
+    """Return y ~ N(f(x), σ²(x)) whose log σ² is of order 1 before training.
+
+    Both outputs share a read-out scale, which the marginal likelihood chose for the mean: of 19 it
+    would send the log variance to its bounds, from where no gradient brings it back.
+    """
+    return heteroscedastic(scale=1 / prior.readout_std)
+
+
+def noise_loss(prior: Prior) -> GaussianError:
+    """Return its negative log likelihood, σ²(x) about the prior's noise."""
+    return likelihood(prior).loss(torch.tensor([prior.noise_std]))
 
 
 def as_mixture(values: Float[Tensor, "k n 2"], loss: GaussianError) -> Mixture:

@@ -151,10 +151,11 @@ def test_dropout_loses_units_at_its_rate_and_keeps_the_mean() -> None:
 
 
 def test_mixture_of_outputs_has_the_variance_of_the_loss() -> None:
-    values = torch.tensor([[[1.0, 0.0], [2.0, 3.0]]])
-    found = as_mixture(values, noise_loss(0.4))
+    prior = dataclasses.replace(PRIOR, noise_std=0.4, readout_std=10.0)
+    values = torch.tensor([[[1.0, 0.0], [2.0, 30.0]]])
+    found = as_mixture(values, noise_loss(prior))
     assert found.means.tolist() == [[1.0, 2.0]]
-    expected = [0.4, 0.4 * math.exp(6 * math.tanh(0.5 * 3 / 6) / 2)]
+    expected = [0.4, 0.4 * math.exp(6 * math.tanh(30 / 10 / 6) / 2)]
     assert found.stds[0].tolist() == pytest.approx(expected, rel=1e-6)
 
 
