@@ -33,6 +33,7 @@ from benchmarks.image_classes.tables import (
     failures,
     lead,
     main_rows,
+    settings_table,
     uncertainty_table,
 )
 from benchmarks.image_classes.work import FASHION, LETTERS, run_cell
@@ -126,6 +127,7 @@ def _fashion(given: Path | None, data_dir: str | Path | None) -> Path | None:
 def report(run: Run, records: list[Record], command: str) -> Path:
     """Write tables and figures; return the Markdown file."""
     found = by_method(records)
+    tables = (uncertainty_table(found), corruption_table(found), settings_table(found))
     made = Report(
         name=run.name,
         title=f"Images: {run.image_set}, what is known and what is not"
@@ -134,7 +136,7 @@ def report(run: Run, records: list[Record], command: str) -> Path:
         lead=lead(found),
         columns=COLUMNS,
         rows=main_rows(found),
-        notes=[uncertainty_table(found), corruption_table(found), *_notes(run, records)],
+        notes=[one for one in (*tables, *_notes(run, records)) if one],
     )
     path = made.write(run.out)
     save_figures(found, run.out, run.name, FASHION if run.fashion else LETTERS)
@@ -169,8 +171,7 @@ def _notes(run: Run, records: list[Record]) -> list[str]:
         "and Bengio, 2003). ECE has 15 bins. Seconds are the sum over splits on a shared machine."
     )
     files = f"Figures: {run.name}_confidence.png, _histograms.png, _corruption.png."
-    failed = failures(records)
-    return [budget, choices, forms, errors, *([failed] if failed else []), files]
+    return [budget, choices, forms, errors, failures(records), files]
 
 
 def main(arguments: list[str] | None = None) -> Path:

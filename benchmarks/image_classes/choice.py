@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,10 +90,3 @@ def best_setting(judged: Sequence[Judged]) -> int:
 
     good = [place for place, one in enumerate(judged) if as_good(one)]
     return max(good, key=lambda place: max(judged[place].auroc.values()))
-
-
-def choose(fits: Sequence[Callable[[], Functions]], validation: Validation) -> tuple[int, Judged]:
-    """Fit and judge every setting; return the number of the best and what was found of it."""
-    judged = [judge(fit(), validation) for fit in fits]
-    best = best_setting(judged)
-    return best, judged[best]

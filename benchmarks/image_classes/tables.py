@@ -91,6 +91,31 @@ def uncertainty_table(records: Records) -> str:
     return said + "\n\n" + table(("method", *names), rows)
 
 
+def settings_table(records: Records) -> str:
+    """Return what validation said of every setting, over the splits; empty where none was kept."""
+    names = (ENTROPY, INFORMATION, VARIANCE, VALUES)
+    rows: list[Row] = []
+    for method, splits in records.items():
+        tried: dict[str, list[Record]] = {}
+        for record in splits.values() if method != FAMILY else ():
+            for one in record.get("candidates", ()):
+                tried.setdefault(one["setting"], []).append(one)
+        for setting, found in tried.items():
+            means = [
+                [one["auroc"][name] for one in found if name in one["auroc"]] for name in names
+            ]
+            shares = [f"{sum(some) / len(some):.3f}" if some else "–" for some in means]
+            nll = sum(one["nll"] for one in found) / len(found)
+            rows.append((method, setting, str(len(found)), f"{nll:.3f}", *shares))
+    if not rows:
+        return ""
+    said = (
+        "Every setting that was tried, on validation images and the outliers made of them alone: "
+        "NLL, and AUROC by each uncertainty."
+    )
+    return said + "\n\n" + table(("method", "setting", "splits", "NLL", *names), rows)
+
+
 def corruption_table(records: Records) -> str:
     """Return accuracy, NLL and entropy at the greatest strength of each corruption."""
     rows = []

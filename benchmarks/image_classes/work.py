@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.comparison.cells import Cell
 from benchmarks.image_classes.budget import Budget
-from benchmarks.image_classes.choice import Validation, choose, judge
+from benchmarks.image_classes.choice import Validation, best_setting, judge
 from benchmarks.image_classes.corruptions import LEVELS, STRENGTHS, corrupted
 from benchmarks.image_classes.data import SETS, ImageSet, Split, block_counts, fashion, split
 from benchmarks.image_classes.functions import Functions, Training, Units, in_parts
@@ -45,6 +44,7 @@ class Fitted:
         temperature: T, of these members.
         uncertainty: by which others are told.
         validation: NLL, and AUROC of the outliers made of validation images.
+        candidates: the same of each setting that was tried, by every uncertainty.
     """
 
     functions: Functions
@@ -52,6 +52,7 @@ class Fitted:
     temperature: float
     uncertainty: str
     validation: Mapping[str, float]
+    candidates: Sequence[Record]
 
 
 def run_cell(
@@ -88,16 +89,21 @@ def fit_chosen(
         budget=budget, seed=seed,
     )  # fmt: skip
     candidates = METHODS[method][: budget.candidates]
-    best = 0
-    if len(candidates) > 1:
-        best, _ = choose([partial(one.fit, training) for one in candidates], validation)
-    functions = candidates[best].fit(replace(training, n_members=budget.members))
+    judged = [judge(one.fit(training), validation) for one in candidates] if candidates[1:] else []
+    best = candidates[best_setting(judged) if judged else 0]
+    functions = best.fit(replace(training, n_members=budget.members))
     found = judge(functions, validation)
     fitted = Fitted(
-        functions=functions, said=candidates[best].said, temperature=found.temperature,
+        functions=functions,
+        said=best.said,
+        temperature=found.temperature,
         uncertainty=found.uncertainty,
         validation={"nll": found.nll, "auroc": found.auroc[found.uncertainty]},
-    )  # fmt: skip
+        candidates=[
+            {"setting": one.said, "nll": of.nll, "auroc": dict(of.auroc)}
+            for one, of in zip(candidates, judged, strict=False)
+        ],
+    )
     return fitted, units
 
 
@@ -141,6 +147,7 @@ def scored(
         "temperature": temperature,
         "uncertainty": chosen,
         "validation": dict(fitted.validation),
+        "candidates": list(fitted.candidates),
         "inside": inside_scores(inside, y, temperature),
         "outside": {name: outside_scores(inside, v, temperature) for name, v in outside.items()},
         "accuracy_by_confidence": {

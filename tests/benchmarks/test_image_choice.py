@@ -10,7 +10,7 @@ import torch
 from benchmarks import images as script
 from benchmarks.image_classes import work
 from benchmarks.image_classes.budget import Budget
-from benchmarks.image_classes.choice import Judged, Validation, best_setting, choose, judge
+from benchmarks.image_classes.choice import Judged, Validation, best_setting, judge
 from benchmarks.image_classes.data import ImageSet, digits, split
 from benchmarks.image_classes.functions import Training, Units
 from benchmarks.image_classes.infinite_width import RATIOS, likeliest
@@ -57,6 +57,8 @@ def test_poisoned_test_images_change_no_choice(method):
         two.uncertainty,
     )
     assert one.validation == two.validation
+    assert one.candidates == two.candidates
+    assert len(one.candidates) == (0 if method == "infinite NTKGP" else TINY.candidates)
 
     moved = clean.images.copy()
     moved[parts.validation] = moved[parts.validation][::-1]
@@ -125,14 +127,11 @@ def test_a_constructed_case_is_judged_as_it_should_be():
     assert found.auroc[VALUES] == (1.0 + 0.5) / 2  # all light ones apart, the dark ones not
     at = 2.0 / found.temperature
     assert found.nll == pytest.approx(math.log(1 + 9 * math.exp(-at)), abs=1e-6)
-    best, judged = choose(
-        [lambda: _values(confident=0.1, outliers_vary=9.0),
-         lambda: _values(confident=2.0, outliers_vary=3.0),
-         lambda: _values(confident=2.0, outliers_vary=0.0)],
-        Validation(x=x, y=y, outliers=outliers),
-    )  # fmt: skip
-    assert best == 1
-    assert judged.auroc == found.auroc
+    others = [
+        judge(_values(confident=sure, outliers_vary=size), Validation(x=x, y=y, outliers=outliers))
+        for sure, size in ((0.1, 9.0), (2.0, 3.0), (2.0, 0.0))
+    ]
+    assert best_setting(others) == 1
 
 
 def test_scores_of_a_constructed_case():
