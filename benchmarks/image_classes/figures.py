@@ -56,7 +56,7 @@ def confidence(records: Records, target: str) -> Figure:
         right.plot(COVERAGES, 100 * risk, label=method, **style)
     left.set(
         xlabel="confidence of at least", ylabel="share of these answers that is right",
-        title=f"test images and as many of {target}, none of which is right",
+        title=f"test images and {target} in equal parts",
     )  # fmt: skip
     right.set(
         xlabel="share of the test images that is answered", ylabel="errors among them, %",

@@ -109,10 +109,7 @@ def settings_table(records: Records) -> str:
             rows.append((method, setting, str(len(found)), f"{nll:.3f}", *shares))
     if not rows:
         return ""
-    said = (
-        "Every setting that was tried, on validation images and the outliers made of them alone: "
-        "NLL, and AUROC by each uncertainty."
-    )
+    said = "Every setting, on validation images and outliers made of them: NLL, and AUROC by each."
     return said + "\n\n" + table(("method", "setting", "splits", "NLL", *names), rows)
 
 
