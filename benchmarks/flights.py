@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
 
 def _run(data: Prepared, methods: Sequence[str], file: Path) -> Outcome:
     """Run the methods that are not kept; return the scores of all that did not fail."""
-    folder, tests = file.parent / f"{file.stem}_flights", data.split.tests
+    folder, tests = file.parent / f"{file.stem}_scores", data.split.tests
     cells = [Cell(data.setting.name, data.setting.seed, name) for name in methods]
     _forget(file, [cell for cell in cells if not all_kept(folder, cell, list(tests))])
     records = run_cells(partial(run_cell, data=data, methods=METHODS, folder=folder), cells, file)
@@ -141,7 +141,11 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--kept", type=Path, help="JSON file of what is done (OUT/kept/flights)")
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        help="JSON file of what is done, scores beside it (OUT/flights_cells.json)",
+    )
     options = parser.parse_args(words)
     if options.seed < 0:
         parser.error(f"--seed: expected a whole number of at least 0, got {options.seed}")
@@ -149,7 +153,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         parser.error("--members: expected at least 2, got 1; a lone network is a method already")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: expected a GPU, found none; use --device cpu")
-    options.kept = options.kept or options.out / "kept" / "flights.json"
+    options.kept = options.kept or options.out / "flights_cells.json"
     return options
 
 

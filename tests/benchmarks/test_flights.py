@@ -73,9 +73,9 @@ def test_what_is_kept_is_not_run_again_and_what_is_lost_is(
     assert not ran
     records = json.loads((tmp_path / "done.json").read_text())
     lost = Cell(records[1]["data"], records[1]["split"], records[1]["method"])
-    for file in (tmp_path / "done_flights").iterdir():
+    for file in (tmp_path / "done_scores").iterdir():
         if np.array_equal(
-            np.load(file)["nll"], kept(tmp_path / "done_flights", lost, LATER)["nll"]
+            np.load(file)["nll"], kept(tmp_path / "done_scores", lost, LATER)["nll"]
         ):
             file.unlink()
             break
