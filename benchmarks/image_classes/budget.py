@@ -39,7 +39,10 @@ class Budget:
 
 
 FULL = Budget(name="full")
-REDUCED = Budget(name="reduced", width=16, members=5, candidates=2, kernel_rows=100, outside=500)
+REDUCED = Budget(
+    name="reduced", width=16, steps=200, choosing=2, members=4, candidates=2, kernel_rows=100,
+    outside=500,
+)  # fmt: skip
 QUICK = Budget(
     name="quick", width=8, steps=40, choosing=2, members=3, draws=8, candidates=2, kernel_rows=12,
     outside=100, per_letter=2,
