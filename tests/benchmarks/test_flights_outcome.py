@@ -73,6 +73,16 @@ def test_lead_tells_of_wins_and_of_losses() -> None:
     )
 
 
+def test_lead_keeps_clear_losses_apart_from_others() -> None:
+    nll = {BASE: (1.0, 1.0), "NTKGP-param": (1.5, 1.2), "CatBoost": (1.49, 1.19)}
+    found = _outcome(nll, {})
+    for part in ALL:  # no mean of its own, but far from day to day
+        found.scores["CatBoost"][part]["nll"] += np.where(found.day[part] % 2, 1.0, -1.0)
+    said = lead(found, 10)
+    assert said.count("loses to deep ensemble") == 2
+    assert said.count("is behind CatBoost -0.010 by less") == 2
+
+
 def test_lead_without_the_base_or_a_difference() -> None:
     assert "no NTKGP ensemble beside" in lead(_outcome({BASE: (1.0, 1.0)}, {}), 10)
     equal = lead(_outcome({BASE: (1.0, 1.0), "NTKGP-fn": (1.0, 1.0)}, {}), 10)
