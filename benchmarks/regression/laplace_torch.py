@@ -74,4 +74,7 @@ class LaplaceTorch:
                 noise_variance=reached[1] ** 2,
             )
 
-        return Fitted(predict=predict, facts={"steps": taken})
+        return Fitted(
+            predict=predict,
+            facts={"steps": taken, "prior precision": reached[0], "noise": reached[1]},
+        )

@@ -20,6 +20,7 @@ Evaluate: TypeAlias = Callable[[Params, Tensor, torch.Generator], Tensor]
 WIDTH = 50
 BATCH = 128
 LEARNING_RATE = 0.01
+NOISE_RATE = 0.05  # of log σ, which has far to go where noise is small
 FIRST_LOG_NOISE = -1.0
 INITIAL, BATCHES, NOISE = 0, 1, 2  # places of the random streams
 
@@ -86,10 +87,12 @@ def train(
     """
     params = first_params(X.shape[1], seed=seed)
     log_noise = torch.tensor(FIRST_LOG_NOISE, dtype=torch.float64)
-    leaves = [*params.values(), log_noise]
-    for leaf in leaves:
+    for leaf in (*params.values(), log_noise):
         leaf.requires_grad_()
-    optimiser = torch.optim.Adam(leaves, lr=LEARNING_RATE)
+    optimiser = torch.optim.Adam([
+        {"params": list(params.values()), "rate": LEARNING_RATE},
+        {"params": [log_noise], "rate": NOISE_RATE},
+    ])
     steps, decay = settings["steps"], settings["weight_decay"]
     batches, noise = seeded_generator(seed, BATCHES), seeded_generator(seed, NOISE)
     order = torch.randperm(len(X), generator=batches)
@@ -100,7 +103,7 @@ def train(
         rows = order[at : at + BATCH]
         at += BATCH
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
+            group["lr"] = group["rate"] * (1 + math.cos(math.pi * step / steps)) / 2
         errors = (y[rows] - through(params, X[rows], noise)) / log_noise.exp()
         penalty = params["0.weight"].square().sum() + params["2.weight"].square().sum()
         loss = errors.square().mean() / 2 + log_noise + decay * penalty
