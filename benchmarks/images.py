@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -62,6 +61,15 @@ class Run:
         """How the report's files are called."""
         quick = "_quick" * (self.budget is QUICK)
         return f"images_{self.image_set}{quick}" + "_cuda" * self.device.startswith("cuda")
+
+    @property
+    def command(self) -> str:
+        """What gives the same numbers; of paths only the folder of Fashion-MNIST is one's own."""
+        wishes = ["--set", self.image_set, "--seeds", str(self.seeds), "--device", self.device]
+        wishes += ["--quick"] if self.budget is QUICK else ["--budget", self.budget.name]
+        if self.methods != tuple(METHODS):
+            wishes += ["--methods", ",".join(self.methods)]
+        return shlex.join(["python", "-m", "benchmarks.images", *wishes])
 
     @property
     def cells(self) -> list[Cell]:
@@ -124,7 +132,7 @@ def _fashion(given: Path | None, data_dir: str | Path | None) -> Path | None:
     return folder
 
 
-def report(run: Run, records: list[Record], command: str) -> Path:
+def report(run: Run, records: list[Record]) -> Path:
     """Write tables and figures; return the Markdown file."""
     found = by_method(records)
     tables = (uncertainty_table(found), corruption_table(found), settings_table(found))
@@ -132,7 +140,7 @@ def report(run: Run, records: list[Record], command: str) -> Path:
         name=run.name,
         title=f"Images: {run.image_set}, what is known and what is not"
         + " (a smoke run: nothing to conclude from)" * (run.budget is QUICK),
-        command=command,
+        command=run.command,
         lead=lead(found),
         columns=COLUMNS,
         rows=main_rows(found),
@@ -177,13 +185,12 @@ def _notes(run: Run, records: list[Record]) -> list[str]:
 def main(arguments: list[str] | None = None) -> Path:
     """Run what is missing and write the report."""
     run = parsed(arguments)
-    given = shlex.join(sys.argv[1:] if arguments is None else arguments)
     work = partial(
         run_cell, image_set=run.image_set, budget=run.budget, fashion_folder=run.fashion,
         device=run.device,
     )  # fmt: skip
     records = run_cells(work, run.cells, run.kept)
-    path = report(run, records, f"python -m benchmarks.images {given}".strip())
+    path = report(run, records)
     print(path)
     return path
 

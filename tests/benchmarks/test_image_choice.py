@@ -1,5 +1,6 @@
 import json
 import math
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from benchmarks import images as script
 from benchmarks.image_classes import work
-from benchmarks.image_classes.budget import Budget
+from benchmarks.image_classes.budget import FULL, REDUCED, Budget
 from benchmarks.image_classes.choice import Judged, Validation, best_setting, judge
 from benchmarks.image_classes.data import ImageSet, digits, split
 from benchmarks.image_classes.functions import Training, Units
@@ -298,6 +299,17 @@ def test_wrong_wishes_are_refused_before_work(arguments, said, capsys):
         script.parsed(arguments)
     assert caught.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_command_in_the_report_asks_for_the_same(tmp_path):
+    asked = ["--set", "mnist", "--seeds", "3", "--methods", "RP-fn,deep ensemble"]
+    run = script.parsed([*asked, "--out", str(tmp_path), "--kept", str(tmp_path / "cells.json")])
+    assert run.budget is REDUCED
+    assert run.methods == ("deep ensemble", "RP-fn")
+    assert str(tmp_path) not in run.command
+    again = script.parsed(shlex.split(run.command)[3:])
+    assert again.cells == run.cells
+    assert script.parsed(["--set", "mnist", "--device", "cuda"]).budget is FULL
 
 
 def test_quick_is_the_same_twice_and_needs_nothing_that_may_be_missing(tmp_path, monkeypatch):
