@@ -43,6 +43,7 @@ def test_quick_run_of_all_methods(tmp_path: Path) -> None:
     assert text.index(lead) < text.index("Command:")
     assert "out of distribution" in lead
     assert "loses to" in lead
+    assert "Command: `python -m benchmarks.flights --quick`\n" in text
     assert (tmp_path / "flights_800_cpu_shift.png").stat().st_size > 10_000
     numbers = np.array([row[1:4] for row in rows], dtype=float)
     assert ((numbers > 4.5) & (numbers < 7)).all()  # a Gaussian of the delays has about 5.2 nats
@@ -74,9 +75,7 @@ def test_what_is_kept_is_not_run_again_and_what_is_lost_is(
     records = json.loads((tmp_path / "done.json").read_text())
     lost = Cell(records[1]["data"], records[1]["split"], records[1]["method"])
     for file in (tmp_path / "done_scores").iterdir():
-        if np.array_equal(
-            np.load(file)["nll"], kept(tmp_path / "done_scores", lost, LATER)["nll"]
-        ):
+        if np.array_equal(np.load(file)["nll"], kept(tmp_path / "done_scores", lost, LATER)["nll"]):
             file.unlink()
             break
     assert _rows(command.main(words)[0]) == before
