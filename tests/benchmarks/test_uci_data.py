@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.regression.normal_scores import with_normal_scores
 from benchmarks.regression.uci_data import FILES, load, split
 
 
@@ -13,10 +14,10 @@ def _table(n: int = 30) -> np.ndarray:
 
 
 def test_splits_are_the_published_rule():
-    table = np.column_stack((np.arange(25.0), np.arange(25.0)))  # rows know their places
+    table = np.column_stack((np.arange(24.0), np.arange(24.0)))  # rows know their places
     random = np.random.RandomState(1)
     for index in range(4):
-        order = random.choice(range(25), 25, replace=False)
+        order = random.choice(range(24), 24, replace=False)
         found = split(table, index)
         np.testing.assert_array_equal(found.y, order[:22])
         np.testing.assert_array_equal(found.y_test, order[22:])
@@ -42,6 +43,13 @@ def test_distance_is_to_the_nearest_training_row():
     scale = found.X.std(0)
     naive = [min(np.linalg.norm((x - z) / scale) for z in found.X) for x in found.X_test]
     np.testing.assert_allclose(found.distance(), naive, atol=1e-7)
+
+
+def test_normal_scores_of_test_rows_are_by_the_training_rows():
+    found = split(_table(), 0)
+    np.testing.assert_array_equal(
+        found.X_test, with_normal_scores(found.X[:, :2], found.X_test[:, :2])
+    )
 
 
 def test_inputs_of_test_rows_do_not_touch_training_rows():
