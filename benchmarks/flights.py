@@ -37,7 +37,7 @@ QUICK = Budget(
 )
 ROWS, QUICK_ROWS = (50_000, 250_000), (800,)
 TEST_ROWS, QUICK_TEST_ROWS = 50_000, 300
-PRIOR_ROWS, QUICK_PRIOR_ROWS = 2000, 300
+PRIOR_ROWS, QUICK_PRIOR_ROWS = 2000, 150
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
