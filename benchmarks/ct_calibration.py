@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +30,7 @@ from benchmarks.reconstruction.calibrations import variants
 from benchmarks.reconstruction.images import aapm, averaged, ct_small, dicom
 from benchmarks.reconstruction.scans import simulated_finer, simulated_phantoms, white
 from benchmarks.reconstruction.scores import slice_scores
-from benchmarks.report import RESULTS
+from benchmarks.report import RESULTS, command_line
 
 LEVELS = tuple(k / 20 for k in range(1, 20))
 SNR_DB = 40.0
@@ -165,7 +163,7 @@ def main(arguments: list[str] | None = None) -> Path:
     made = report(
         records,
         name=stem,
-        command="python -m benchmarks.ct_calibration " + _shown(given),
+        command=command_line("python", "-m", "benchmarks.ct_calibration", *given),
         side=options.side,
         views=options.views,
         absent=absent,
@@ -178,14 +176,6 @@ def main(arguments: list[str] | None = None) -> Path:
     path = made.write(options.out)
     print(path)
     return path
-
-
-def _shown(arguments: list[str]) -> str:
-    hidden: dict[str, Any] = {"--data-dir": "DIR", "--out": "OUT", "--kept": "FILE"}
-    return shlex.join(
-        hidden.get(before, one)
-        for before, one in zip(["", *arguments[:-1]], arguments, strict=True)
-    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from benchmarks.reconstruction.images import aapm, averaged
 from benchmarks.reconstruction.methods import ENTRIES, Entry
 from benchmarks.reconstruction.run import at_most
 from benchmarks.reconstruction.scans import Simulated, simulated
-from benchmarks.report import RESULTS, Report
+from benchmarks.report import RESULTS, Report, command_line
 from ct.lesion_scores import LesionScores, Score, score_lesions
 from ct.lesion_study import Lesion, Observation, observe_lesions, place_lesions, with_lesions
 
@@ -250,13 +249,13 @@ def main(arguments: list[str] | None = None) -> Path:
     changed, lesions = inserted(images, radii=radii, contrasts=contrasts, seed=options.seed)
     data = simulated(changed, views=options.views, snr_db=SNR_DB, device=options.device)
     chosen = options.methods.split(",") if options.methods else None
-    given = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
     kind = "quick_" * options.quick + options.device.split(":")[0]
     report = Report(
         name=f"ct_lesions_{options.views}_{kind}",
         title=f"Inserted discs: detection, bias and coverage, {options.views} views, 40 dB"
         + f" (a quick look at one slice averaged to {QUICK_SIDE}²)" * options.quick,
-        command=f"python benchmarks/ct_lesions.py {given}",
+        command=command_line("python", "benchmarks/ct_lesions.py", *given),
         columns=COLUMNS,
         rows=[],
         notes=[NOTES],

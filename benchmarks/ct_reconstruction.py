@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -46,7 +45,7 @@ from benchmarks.reconstruction.tables import (
     worst_table,
 )
 from benchmarks.record_file import read_records, write_records
-from benchmarks.report import RESULTS, Report, current_commit
+from benchmarks.report import RESULTS, Report, command_line, current_commit
 
 NOTES = """\
 Means over slices ± standard errors. Where all slices are of one patient (AAPM), these speak of that
@@ -212,26 +211,11 @@ def main(arguments: list[str] | None = None) -> list[Path]:
     trial = options.side is not None and not options.quick
     folder = options.output or (Path(tempfile.mkdtemp()) if trial else RESULTS)
     parts = list(PARTS) if options.part == "all" else [options.part]
-    command = "python benchmarks/ct_reconstruction.py " + shown(given)
+    command = command_line("python", "benchmarks/ct_reconstruction.py", *given)
     paths = [run_part(part, options, folder=folder, until=until, command=command) for part in parts]
     for path in paths:
         print(path)
     return paths
-
-
-def shown(arguments: list[str]) -> str:
-    """Return the command line, folders by names of their own."""
-    hidden = {
-        "--data-dir": "DIR",
-        "--dicom-dir": "D",
-        "--output": "OUT",
-        "--join": "A",
-        "--note": "…",
-    }
-    return shlex.join(
-        hidden.get(before, one)
-        for before, one in zip(["", *arguments[:-1]], arguments, strict=True)
-    )
 
 
 if __name__ == "__main__":

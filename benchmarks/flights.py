@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -29,7 +28,7 @@ from benchmarks.flight_delays.shift import draw_shift
 from benchmarks.flight_delays.table import load_flights
 from benchmarks.flight_delays.tables import flights_report
 from benchmarks.record_file import read_records, write_records
-from benchmarks.report import RESULTS
+from benchmarks.report import RESULTS, command_line
 
 FULL = Budget()
 QUICK = Budget(
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         outcome = _run(data, options.methods, options.kept)
         name = f"flights_{data.setting.rows}_{budget.device}"
         draw_shift(outcome, options.out / f"{name}_shift.png")
-        command = shlex.join(["python", "-m", "benchmarks.flights", *_without_places(words)])
+        command = command_line("python", "-m", "benchmarks.flights", *words)
         report = flights_report(outcome, data, name=name, command=command)
         paths.append(report.write(options.out))
     return paths
@@ -104,16 +103,6 @@ def _run(data: Prepared, methods: Sequence[str], file: Path) -> Outcome:
         distance=data.distances(),
         failed=failed,
     )
-
-
-def _without_places(words: Sequence[str]) -> list[str]:
-    """Return a command's words without where files are written, which changes no number."""
-    places = ("--out", "--kept")
-    return [
-        word
-        for before, word in zip(["", *words], words, strict=False)
-        if before not in places and word.partition("=")[0] not in places
-    ]
 
 
 def _forget(file: Path, cells: Sequence[Cell]) -> None:

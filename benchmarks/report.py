@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,32 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+PLACES = {
+    "--data-dir": "DIR",
+    "--dicom-dir": "D",
+    "--fashion": "FOLDER",
+    "--join": "A",
+    "--note": "…",
+    "--output": "OUT",
+}
+"""Options whose values are places on a machine, and what stands for them in a report."""
+_NO_NUMBER = ("--out", "--kept")  # where files are written, which changes no number
+
+
+def command_line(*words: str) -> str:
+    """Return a command as a report shows it: without places of this machine.
+
+    Example:
+        >>> command_line("python", "x.py", "--data-dir", "/home/me", "--out", "a", "--quick")
+        'python x.py --data-dir DIR --quick'
+    """
+    return shlex.join(
+        PLACES.get(before, word)
+        for before, word in zip(("", *words[:-1]), words, strict=True)
+        if not {before, word.partition("=")[0]} & set(_NO_NUMBER)
+    )
 
 
 def current_commit() -> str:

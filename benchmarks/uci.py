@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -28,7 +27,7 @@ from benchmarks.regression.uci_lead import lead
 from benchmarks.regression.uci_notes import notes
 from benchmarks.regression.uci_summary import summaries
 from benchmarks.regression.uci_tables import COLUMNS, rows
-from benchmarks.report import RESULTS, Report
+from benchmarks.report import RESULTS, Report, command_line
 
 SMALL = ("yacht", QUICK)  # sets on which a Markov chain takes no minutes
 QUICK_SPLITS = 2
@@ -97,7 +96,7 @@ def report(
     return Report(
         name=name,
         title="Regression on UCI sets: whose predictive distributions are best?",
-        command=shlex.join(["python", "-m", "benchmarks.uci", *given]),
+        command=command_line("python", "-m", "benchmarks.uci", *given),
         columns=COLUMNS,
         rows=rows(sets),
         notes=notes(sets, f"{name}.png"),
