@@ -105,11 +105,11 @@ def rows(records: Sequence[Record], region: str) -> list[tuple[str, ...]]:
 def outcome(records: Sequence[Record]) -> str:
     """Return in words which error bars can be believed, and where held-out views do harm."""
     means = {
-        place: {
+        (images.partition(",")[0], method): {
             key: statistics.fmean(one["regions"]["all"][key] for one in group)
             for key in ("cover95", "ece", "nll", "const_nll")
         }
-        for place, group in groups(records).items()
+        for (images, method), group in groups(records).items()
         if all("regions" in one for one in group)
     }
     pairs = {
