@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.regression.listed import FAMILY
+from benchmarks.regression.uci_data import PUBLISHED_SPLITS as MOST
 from benchmarks.regression.uci_summary import BEST, SetSummary
 
 PUBLISHED = {"concrete": 2.937, "energy": 1.212, "wine-red": 0.928, "yacht": 1.250}
@@ -43,6 +44,12 @@ def lead(sets: Sequence[SetSummary]) -> str:
                 f"Against the same run's {rival} it is lower on {below_rival} of "
                 f"{len(differences)} ({said})."
             )
+    few = [f"{one.name} {n}" for one in compared if (n := len(one.by_method[BEST])) < MOST]
+    if few:
+        parts.append(
+            f"Only some of the {MOST} standard splits were run ({', '.join(few)}), where published "
+            "figures are of all: too few to conclude from."
+        )
     return " ".join(parts)
 
 

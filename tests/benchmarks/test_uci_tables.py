@@ -74,6 +74,7 @@ def test_the_first_paragraph_begins_with_losses():
     first = text.split(".  ")[0]
     assert "on yacht: ARD GP by 0.367" in first
     assert "NTKGP-lin by" not in text  # a member of the family is no rival
+    assert text.endswith("(yacht 3), where published figures are of all: too few to conclude from.")
     assert "published one on 0 of 1 sets (yacht 1.300 ± 0.351 against 1.250)" in text
     assert "the same run's MC dropout it is lower on 1 of 1 (yacht -0.800" in text
     better = [each | {"nll": each["nll"] - 1} if each["method"] in FAMILY else each
