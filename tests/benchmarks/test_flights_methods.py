@@ -71,7 +71,7 @@ def test_every_method_learns_the_mean_and_those_that_can_the_noise(name: str) ->
     _needs(name)
     method = METHODS[name]
     settings = LEARNT if LEARNT in method.candidates else method.candidates[-1]
-    predict = method.fit(_problem(1500, epochs=30, subset=200), settings)
+    predict = method.fit(_problem(1500, epochs=60, subset=200), settings)
     at = torch.zeros(300, 8, dtype=torch.float64)
     at[:, 0] = torch.linspace(-1.5, 1.5, 300, dtype=torch.float64)
     at[:, 1] = torch.tensor([-1.0, 1.0], dtype=torch.float64).repeat(150)
