@@ -176,7 +176,7 @@ def _notes(run: Run, records: list[Record]) -> list[str]:
     errors = (
         "± is the standard deviation over random splits by their root; differences to deep "
         "ensembles are paired, with the standard error that allows for overlapping splits (Nadeau "
-        "and Bengio, 2003). ECE has 15 bins. Seconds are the sum over splits on a shared machine."
+        "and Bengio, 2003). ECE has 15 bins. Seconds are the sum over splits."
     )
     files = f"Figures: {run.name}_confidence.png, _histograms.png, _corruption.png."
     return [budget, choices, forms, errors, failures(records), files]

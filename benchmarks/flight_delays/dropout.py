@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bayesnn.networks import Erf
-from bayesnn.seeds import seeded_generator
 from benchmarks.flight_delays.method import Predict, Problem, Settings
+from benchmarks.flight_delays.minibatches import minibatches
 from benchmarks.flight_delays.mixture import Mixture
 from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
 from ensembles.trainers.schedules import cosine
@@ -47,14 +47,10 @@ class Dropout:
         params = list(module.parameters())
         largest = STEP / math.sqrt(sum(p.numel() for p in params))
         optimiser, schedule = torch.optim.Adam(params), cosine()
-        order = seeded_generator(problem.seed, 1)
+        batches = minibatches(len(x), problem.batch_size, seed=problem.seed)
         masks = torch.Generator(budget.device).manual_seed(problem.seed)
-        rows = torch.empty(0, dtype=torch.long)
-        for step in range(steps):
-            while len(rows) < problem.batch_size:
-                rows = torch.cat((rows, torch.randperm(len(x), generator=order)))
-            taken, rows = rows[: problem.batch_size], rows[problem.batch_size :]
-            taken = taken.to(budget.device)
+        for step, rows in zip(range(steps), batches, strict=False):
+            taken = rows.to(budget.device)
             for group in optimiser.param_groups:
                 group["lr"] = largest * schedule(step / steps)
             optimiser.zero_grad()

@@ -14,8 +14,8 @@ from torch.func import functional_call
 
 from bayesnn.inference.mc_dropout import Params
 from bayesnn.inference.mean_field import MeanFieldFit
-from bayesnn.seeds import seeded_generator
 from benchmarks.flight_delays.method import Predict, Problem, Settings
+from benchmarks.flight_delays.minibatches import minibatches
 from benchmarks.flight_delays.mixture import Mixture
 from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
 from ensembles.trainers.schedules import cosine
@@ -48,13 +48,10 @@ class MeanFieldNetwork:
         start = {name: value.detach() for name, value in module.named_parameters()}
         fit = MeanFieldFit(start, prior_std=dict.fromkeys(start, 1.0), seed=problem.seed)
         largest = STEP / math.sqrt(sum(p.numel() for p in start.values()))
-        schedule, order = cosine(), seeded_generator(problem.seed, 1)
-        rows = torch.empty(0, dtype=torch.long)
+        schedule, batches = cosine(), minibatches(len(x), problem.batch_size, seed=problem.seed)
         steps = problem.steps(settings["epochs"])
-        for step in range(steps):
-            while len(rows) < problem.batch_size:
-                rows = torch.cat((rows, torch.randperm(len(x), generator=order)))
-            taken, rows = rows[: problem.batch_size].to(budget.device), rows[problem.batch_size :]
+        for step, rows in zip(range(steps), batches, strict=False):
+            taken = rows.to(budget.device)
             inputs, targets = x[taken], y[taken].unsqueeze(1)
 
             def energy(
