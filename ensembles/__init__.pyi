@@ -4,6 +4,7 @@ from .likelihoods.cross_entropy import cross_entropy as cross_entropy
 from .likelihoods.gaussian import gaussian as gaussian
 from .likelihoods.heteroscedastic import heteroscedastic as heteroscedastic
 from .likelihoods.one_hot_regression import one_hot_regression as one_hot_regression
+from .likelihoods.student_t import student_t as student_t
 from .methods.anchored import anchored as anchored
 from .methods.deep_ensemble import deep_ensemble as deep_ensemble
 from .methods.ntkgp_fn import ntkgp_fn as ntkgp_fn

@@ -79,9 +79,7 @@ class GaussianError:
 
     def log_variance(self, values: Float[Tensor, "*m n o"]) -> Float[Tensor, "*m n k"]:
         """Return log v of each target, from the second half of the outputs."""
-        k = self.noise_std.shape[0]
-        change = self.bound * torch.tanh(self.scale / self.bound * values[..., k:])
-        return change + 2 * self.noise_std.log().to(values)
+        return _log_variance(values, self.noise_std, scale=self.scale, bound=self.bound)
 
     def __call__(
         self, values: Float[Tensor, "*m n o"], targets: Float[Tensor, "*m n k"]
@@ -90,9 +88,64 @@ class GaussianError:
         log_variance = self.log_variance(values)
         residual = targets - values[..., : self.noise_std.shape[0]]
         each = 0.5 * (residual**2 * (-log_variance).exp() + log_variance)
-        change = log_variance.detach() - 2 * self.noise_std.log().to(values)
-        weighted = (self.beta * change).exp() * each
-        return ((each - weighted).detach() + weighted).sum(-1)
+        return _weighted(each, log_variance, self.noise_std, beta=self.beta).sum(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentError:
+    """½ Σ_k ((ν + 1) log(1 + (y_k − f̃_k)²/((ν − 2)v_k)) + log v_k): Student's t of variance v_k.
+
+    Far residuals pull less than in `GaussianError`, by 1/(1 + residual²/((ν − 2)v)); all else is as
+    there.
+
+    Attributes:
+        noise_std: σ of each target, about which v varies.
+        degrees_of_freedom: ν, above 2.
+        scale: log v = log σ² + B·tanh(scale·a/B), with a the output for v.
+        bound: B.
+        beta: gradients are multiplied by (v/σ²)^β.
+    """
+
+    noise_std: Float[Tensor, " k"]
+    degrees_of_freedom: float
+    scale: float
+    bound: float
+    beta: float
+    pull: ClassVar[float] = 1.0
+
+    def log_variance(self, values: Float[Tensor, "*m n o"]) -> Float[Tensor, "*m n k"]:
+        """Return log v of each target, from the second half of the outputs."""
+        return _log_variance(values, self.noise_std, scale=self.scale, bound=self.bound)
+
+    def __call__(
+        self, values: Float[Tensor, "*m n o"], targets: Float[Tensor, "*m n k"]
+    ) -> Float[Tensor, "*m n"]:
+        """Return the loss of each datum; the outputs are the k means, then the k for variances."""
+        nu, log_variance = self.degrees_of_freedom, self.log_variance(values)
+        residual = targets - values[..., : self.noise_std.shape[0]]
+        far = torch.log1p(residual**2 * (-log_variance).exp() / (nu - 2))
+        each = 0.5 * ((nu + 1) * far + log_variance)
+        return _weighted(each, log_variance, self.noise_std, beta=self.beta).sum(-1)
+
+
+def _log_variance(
+    values: Float[Tensor, "*m n o"], noise_std: Float[Tensor, " k"], *, scale: float, bound: float
+) -> Float[Tensor, "*m n k"]:
+    change = bound * torch.tanh(scale / bound * values[..., noise_std.shape[0] :])
+    return change + 2 * noise_std.log().to(values)
+
+
+def _weighted(
+    each: Float[Tensor, "*m n k"],
+    log_variance: Float[Tensor, "*m n k"],
+    noise_std: Float[Tensor, " k"],
+    *,
+    beta: float,
+) -> Float[Tensor, "*m n k"]:
+    """Return the same values, their gradients multiplied by (v/σ²)^β."""
+    change = log_variance.detach() - 2 * noise_std.log().to(each)
+    weighted = (beta * change).exp() * each
+    return (each - weighted).detach() + weighted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from ensembles.likelihoods.cross_entropy import Categorical, cross_entropy
 from ensembles.likelihoods.gaussian import Gaussian, gaussian
 from ensembles.likelihoods.heteroscedastic import Heteroscedastic, heteroscedastic
 from ensembles.likelihoods.one_hot_regression import OneHotRegression, one_hot_regression
+from ensembles.likelihoods.student_t import StudentT, student_t
 from ensembles.methods.anchored import Anchored, anchored
 from ensembles.methods.deep_ensemble import DeepEnsemble, deep_ensemble
 from ensembles.methods.ntkgp_fn import NTKGPFn, ntkgp_fn
@@ -48,6 +49,7 @@ _OBJECTS: dict[type, Callable[..., Any]] = {
     NTKGPLin: ntkgp_lin,
     Gaussian: gaussian,
     Heteroscedastic: heteroscedastic,
+    StudentT: student_t,
     Categorical: cross_entropy,
     OneHotRegression: one_hot_regression,
     Adam: adam,

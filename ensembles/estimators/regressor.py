@@ -49,7 +49,7 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         noise_std: σ in y's units, one number or one an output; None estimates it from the
             training data (`noise_std_`).
         likelihood: `gaussian()` (the default), or `heteroscedastic()` for noise that depends on
-            X, whose network has twice as many outputs.
+            X, or `student_t()` if it has heavy tails too; both need twice as many outputs.
         standardize: whether the networks see X and y with mean 0 and variance 1; None does so
             for network=None alone. Results are in y's units in either case.
         trainer: `gauss_newton(...)` or `adam(...)`; None picks by likelihood and size of the data.

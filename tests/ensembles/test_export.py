@@ -28,6 +28,7 @@ from ensembles import (
     ntkgp_param,
     one_hot_regression,
     randomised_prior,
+    student_t,
 )
 from ensembles.methods.protocol import Method
 from ensembles.tracing import trace_any_length
@@ -75,6 +76,7 @@ def test_every_method_is_exported(method: Method) -> None:
 CASES: dict[str, Callable[[], EnsembleRegressor]] = {
     "two outputs": lambda: regressor(small(2), y=np.stack([Y, -9 * Y], 1)),
     "heteroscedastic": lambda: regressor(small(2), likelihood=heteroscedastic()),
+    "student_t": lambda: regressor(small(2), likelihood=student_t()),
     "frozen features": lambda: regressor(
         nn.Sequential(FourierFeatures(3, 5, frequency_std=1.0), NTKLinear(10, 1))
     ),

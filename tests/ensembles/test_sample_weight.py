@@ -17,6 +17,7 @@ from ensembles import (
     anchored,
     gauss_newton,
     heteroscedastic,
+    student_t,
 )
 from ensembles.noise import fit_noise
 from ensembles.standardizer import fit_standardizer
@@ -89,7 +90,7 @@ def test_weighted_classes_are_repeated_rows() -> None:
     assert np.abs(bare.predict_proba(x) - repeated.predict_proba(x)).max() > 0.01
 
 
-@pytest.mark.parametrize("likelihood", [None, heteroscedastic()])
+@pytest.mark.parametrize("likelihood", [None, heteroscedastic(), student_t()])
 def test_rows_of_weight_0_are_no_rows(likelihood: object) -> None:
     x, y = _data()
     weight = np.where(np.arange(8) % 3 == 0, 0.0, 2.0)

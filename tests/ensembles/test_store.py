@@ -25,6 +25,7 @@ from ensembles import (
     ntkgp_lin,
     ntkgp_param,
     randomised_prior,
+    student_t,
 )
 from ensembles.trainers.execution import Execution
 from ensembles.trainers.held_out import early_stopping
@@ -79,6 +80,7 @@ CASES: dict[str, Callable[[], EnsembleRegressor]] = {
     "ntkgp-fn": lambda: fitted(small_net(), method=ntkgp_fn()),
     "ntkgp-lin": lambda: fitted(small_net(), method=ntkgp_lin()),
     "heteroscedastic": lambda: fitted(small_net(2), likelihood=heteroscedastic(scale=0.4)),
+    "student_t": lambda: fitted(small_net(2), likelihood=student_t(degrees_of_freedom=3, beta=0.0)),
     "sgd": lambda: fitted(
         small_net(),
         trainer=sgd(
