@@ -18,6 +18,7 @@ from ct.half_width import LEVELS
 from ct.nonlocal_prior.bm3d import bm3d
 from ct.posterior.chunked import in_chunks, memory_budget
 from ct.posterior.detail_decay import detail_decay
+from ct.posterior.detail_parts import detail_parts
 from ct.posterior.error_map import body_share, error_features, fit_error_variance
 from ct.posterior.error_samples import error_parts, error_samples, known_gain
 from ct.posterior.excluded import excluded_names
@@ -35,9 +36,6 @@ _MEAN, _FOLDS = 150, 575  # where the first two parts of the work end
 _FEWEST_FOLDS = 2
 _COPIES = 12  # of a slice that a method holds, unless it says
 _PIXELS_BETWEEN_STATES = 2**18  # of folds that a CPU does together: tens of seconds of work
-_STILL_MISSING_AT_EDGES = 0.25
-"""Of the detail that images without a fold of the views lack along those views, where the method
-is known to err: an image of all views has most of edges' detail. Flat regions' is never seen."""
 
 
 @runtime_checkable
@@ -65,13 +63,15 @@ def jackknife(
        how much spread, and how errors are distributed: log v₀(x) = f(Σ_j b_j log φ_j(x)), f rising.
     3. rays of the measured scan that were held out tell of errors of which the simulated scan knows
        nothing (`ct.posterior.missing_detail`): by how much its squared errors are too small, 1 + a,
-       and the variance of detail that R flattens: c₁ inside the body, c₂ outside it, and c₃ v₀
-       where R is known to err, at edges. They follow from the rays' energies, filtered so that they
-       are those of single pixels. Of edges' detail a quarter is taken to be missing in m too,
-       of the other all.
+       and the variance of detail that R flattens: c₁ inside the body, c₂ outside it, less along
+       rays that are exact (`ct.posterior.detail_parts`), and c₃ v₀ where R is known to err, at
+       edges. They follow from the rays' energies, filtered so that they are those of single
+       pixels. Of edges' detail a quarter is taken to be missing in m too, of the other all.
 
-    A pixel's variance is (1 + a + c₃/4) v₀ + c₁ b + c₂ (1 − b), with b the body's share of its
-    neighbourhood, and the half widths of intervals are quantiles of the simulated scan's errors,
+    A pixel's variance is (1 + a + c₃/4) v₀ + c₁ b + c₂ h (1 − b), with b the body's share of its
+    neighbourhood and h that of the detail which is missing along the rays through it (1 where all
+    rays are equally noisy; c₁ then is one number, else it differs between the body's inside and its
+    rim), and the half widths of intervals are quantiles of the simulated scan's errors,
     scaled alike, with detail of that variance added, whose tails are Student's with 6 degrees of
     freedom. Samples are correlated as the folds' images are; what these do not explain is detail as
     fine as held-out rays show it (`ct.posterior.detail_decay`).
@@ -158,13 +158,15 @@ class Jackknife:
         variance = fit_error_variance(error, features)
         predicted = variance.at(error_features(measured.mean, measured.images))
         body = body_share(measured.mean)
-        unit = predicted.mean().clamp(min=torch.finfo(torch.float64).tiny)
-        parts = torch.stack([unit * body, unit * (1 - body), predicted])
+        parts = detail_parts(
+            predicted, body, problem.noise_std.square(), rays.measured, problem.projector
+        )
         pixel_size = problem.grid.pixel_size
         bands = ray_bands(problem.scan, pixel_size, problem.sinogram.device)
-        beyond = missing_detail(rays, parts, problem.projector, bands, pixel_size)
-        amounts = beyond.detail * beyond.detail.new_tensor([1.0, 1.0, _STILL_MISSING_AT_EDGES])
-        detail = torch.tensordot(amounts, parts, dims=1)
+        beyond = missing_detail(
+            rays, parts.maps, problem.projector, bands, pixel_size, along_rays=parts.along_rays
+        )
+        detail = parts.variance(beyond.detail)
         std = (beyond.scale * predicted + detail).sqrt().to(problem.sinogram.dtype)
         half_widths = _half_widths(
             math.sqrt(beyond.scale) * error,
@@ -186,12 +188,10 @@ class Jackknife:
             )
         if progress is not None:
             progress(_STEPS, _STEPS)
-        diagnostics = {
+        diagnostics: dict[str, Setting] = {
             **measured.diagnostics,
             "error_scale": math.sqrt(beyond.scale),
-            "missing_detail_std_body": math.sqrt(float(amounts[0] * unit)),
-            "missing_detail_std_outside": math.sqrt(float(amounts[1] * unit)),
-            "missing_detail_over_error": math.sqrt(float(amounts[2])),
+            **parts.said(beyond.detail),
         }
         if measured.excluded:
             diagnostics["excluded_members"] = measured.excluded

@@ -58,24 +58,26 @@ def missing_detail(
     operator: Projector,
     bands: RayBands,
     pixel_size: float,
+    *,
+    along_rays: Float64[Tensor, "parts views detectors"] | None = None,
 ) -> BeyondKnown:
     """Return how much variance beyond the predictable there is.
 
     In a band b of frequencies the energy q of a held-out ray is, on average,
 
-        (1 + a) q̃ + Σ_j Σ_κ c_jκ g_bκ (spacing/π) A p_j + the noise's,
+        (1 + a) q̃ + Σ_j Σ_κ c_jκ g_bκ (spacing/π) h_j A p_j + the noise's,
 
     with q̃ the energy of a like ray in a scan whose truth is known, p_j maps such as the body's or
-    the known errors', and g_bκ the band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a
-    pixel. What edges lack beyond the known scan's errors would pass for detail of the air beside
-    them, had it no map of its own. The scale a is
-    found first, from the fifth of a band's rays along which the known scan errs most: elsewhere
-    noise that is larger than it is said to be, or that neighbouring bins share, would pass for
-    errors. Then c_jκ follow, from all rays. Detail that the
-    method flattens lies anywhere in the body, errors that the known scan shares lie at its edges:
-    so the rays tell them apart, by where they run and by their frequencies. Rays along which much
-    is known to go wrong count little, as their energies vary most. Detail that makes rays hardly
-    likelier (by Akaike's criterion) is taken for none, and so is an a that is not significant.
+    the known errors', h_j the share of p_j's detail that is missing along the ray, and g_bκ the
+    band's share of the power spectrum exp(−k/κ), κ = 0.07 and 0.3 a pixel. What edges lack beyond
+    the known scan's errors would pass for detail of the air beside them, had it no map of its own.
+    The scale a is found first, from the fifth of a band's rays along which the known scan errs
+    most: elsewhere noise that is larger than it is said to be, or that neighbouring bins share,
+    would pass for errors. Then c_jκ follow, from all rays. Detail that the method flattens lies
+    anywhere in the body, errors that the known scan shares lie at its edges: so the rays tell them
+    apart, by where they run and by their frequencies. Rays along which much is known to go wrong
+    count little, as their energies vary most. Detail that makes rays hardly likelier (by Akaike's
+    criterion) is taken for none, and so is an a that is not significant.
 
     Args:
         rays: held-out rays.
@@ -83,6 +85,7 @@ def missing_detail(
         operator: A.
         bands: filters for these views.
         pixel_size: in mm.
+        along_rays: h_j; None for 1.
 
     Returns:
         1 + a ≥ 1, and Σ_κ c_jκ ≥ 0, one a part.
@@ -92,6 +95,8 @@ def missing_detail(
         Automatic Control 19, 1974.
     """
     lines = operator(parts.to(rays.residual)).double() * bands.spacing / math.pi
+    if along_rays is not None:
+        lines = lines * along_rays
     spectra = [bands.shares(pixel_size, decay) for decay in _DECAYS]
     n_bands = len(bands.responses)
     stride = max(2, -(-n_bands * rays.residual.numel() // _MOST_RAYS))

@@ -10,6 +10,7 @@ import torch
 import ct
 from ct.half_width import LEVELS
 from ct.posterior import jackknife as module
+from ct.posterior.detail_parts import detail_parts
 from ct.posterior.held_out_coverage import held_out_coverage
 from ct.posterior.known_scan import neighbours
 from ct.posterior.missing_detail import BeyondKnown, HeldOutRays
@@ -71,13 +72,13 @@ def _solved(
     broken: int = -1,
     seed: int = 0,
     scale: float = 1.0,
-    detail: tuple[float, float, float] = (4.0, 9.0, 3.0),
+    detail: tuple[float, ...] = (4.0, 5.0, 9.0, 3.0),
 ) -> tuple[Problem, Estimate, dict[str, object]]:
     """Return an estimate, and what its rays and its samples' gain were made of."""
     seen: dict[str, object] = {}
     gain = module.known_gain
 
-    def amounts(rays: HeldOutRays, *_: object) -> BeyondKnown:
+    def amounts(rays: HeldOutRays, *_: object, **__: object) -> BeyondKnown:
         seen["rays"] = rays
         return BeyondKnown(scale=scale, detail=torch.tensor(detail, dtype=torch.float64))
 
@@ -146,25 +147,28 @@ def test_samples_are_made_of_the_measured_scans_folds_and_detail_as_fine_as_its_
 
 
 def test_errors_that_are_all_larger_have_the_same_half_widths_over_their_deviation(monkeypatch):
-    _, one, _ = _solved(monkeypatch, detail=(0.0, 0.0, 0.0))
-    _, other, _ = _solved(monkeypatch, scale=4.0, detail=(0.0, 0.0, 0.0))
+    _, one, _ = _solved(monkeypatch, detail=(0.0,) * 4)
+    _, other, _ = _solved(monkeypatch, scale=4.0, detail=(0.0,) * 4)
     assert torch.allclose(other.std, 2 * one.std)
     assert other.half_widths == pytest.approx(one.half_widths)
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_known_errors_are_scaled_and_detail_is_added_of_edges_a_quarter(monkeypatch, scale):
-    _, estimate, seen = _solved(monkeypatch, scale=scale)
+    problem, estimate, seen = _solved(monkeypatch, scale=scale)
     assert torch.equal(seen["error"], torch.full(GRID.shape, 10.0).double())
     assert [float(one[0, 0]) for one in seen["images"]] == [10, 11, 12]
-    # an image of one value is half body, half not, and errs alike everywhere
-    whole = scale + (4 + 9) / 2 + 3 / 4
+    # an image of one value is half body, half not, errs alike everywhere, and has no rim
+    half = torch.full(GRID.shape, 0.5, dtype=torch.float64)
+    noise, measured = problem.noise_std.square(), problem.noise_std.isfinite()
+    parts = detail_parts(torch.ones_like(half), half, noise, measured, problem.projector)
+    whole = scale + 4 / 2 + 9 * parts.variances[2] + 3 / 4
     said = estimate.diagnostics
     assert said["error_scale"] == pytest.approx(scale**0.5)
     assert said["missing_detail_over_error"] == pytest.approx(0.75**0.5)
-    for name, amount in (("body", 4), ("outside", 9)):
+    for name, amount in (("body", 4), ("rim", 5), ("outside", 9)):
         unit = said[f"missing_detail_std_{name}"] ** 2 / amount
-        assert torch.allclose(estimate.std.square(), torch.tensor(unit * whole).double())
+        assert torch.allclose(estimate.std.square(), unit * whole)
 
 
 def test_another_seed_draws_other_samples(monkeypatch):
