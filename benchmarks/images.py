@@ -1,7 +1,8 @@
 """Do classifiers of images know what they have not learnt?
 
     python -m benchmarks.images [--set digits|mnist] [--fashion FOLDER] [--methods A,B] [--seeds 5]
-        [--budget full|reduced] [--device cpu|cuda] [--quick] [--out DIR] [--kept FILE]
+        [--budget long|full|reduced] [--device cpu|cuda] [--workers 1] [--quick] [--out DIR]
+        [--kept FILE]
 
 Digits against Fashion-MNIST, rendered letters and corruptions of themselves: the same
 convolutional network, length of training and number of candidate settings for every method;
@@ -20,16 +21,15 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.comparison.cells import Cell, run_cells
-from benchmarks.image_classes.budget import FULL, QUICK, REDUCED, Budget
+from benchmarks.image_classes.budget import FULL, LONG, QUICK, REDUCED, Budget
 from benchmarks.image_classes.data import SETS, fashion, fashion_folder
 from benchmarks.image_classes.figures import save_figures
-from benchmarks.image_classes.letters import LIKE_DIGITS
 from benchmarks.image_classes.methods import METHODS
+from benchmarks.image_classes.notes import notes
 from benchmarks.image_classes.summary import by_method
 from benchmarks.image_classes.tables import (
     COLUMNS,
     corruption_table,
-    failures,
     lead,
     main_rows,
     settings_table,
@@ -39,8 +39,7 @@ from benchmarks.image_classes.work import FASHION, LETTERS, run_cell
 from benchmarks.record_file import Record
 from benchmarks.report import RESULTS, Report
 
-BUDGETS = {"full": FULL, "reduced": REDUCED}
-NOT_AFFORDABLE = ("infinite NTKGP",)  # kernels of 28×28 images, on a CPU: hours
+BUDGETS = {one.name: one for one in (LONG, FULL, REDUCED)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +52,9 @@ class Run:
     methods: tuple[str, ...]
     seeds: int
     device: str
+    workers: int
     out: Path
-    kept: Path
+    kept: Path | None
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class Run:
     def cells(self) -> list[Cell]:
         """All methods on a split, then on the next: a run that is cut short has whole splits."""
         others = f"with {FASHION}" if self.fashion else "letters alone"
-        data = f"{self.image_set}, {self.budget.name}, {others}"
+        data = f"{self.image_set}, {self.budget.name} ({self.budget.steps} steps), {others}"
         return [Cell(data, seed, name) for seed in range(self.seeds) for name in self.methods]
 
 
@@ -88,18 +88,21 @@ def parsed(arguments: list[str] | None) -> Run:
     parser.add_argument("--set", dest="image_set", choices=SETS, default="digits")
     parser.add_argument("--methods", help=f"some of: {', '.join(METHODS)}")
     parser.add_argument("--seeds", type=int, default=5, help="number of splits")
-    parser.add_argument("--budget", choices=BUDGETS, help="full but for MNIST on a CPU")
+    parser.add_argument("--budget", choices=BUDGETS,
+                        help="long on a GPU, else full; reduced for MNIST on a CPU")  # fmt: skip
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1,
+                        help="processes, of one thread each; the numbers are the same")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a smoke run on digits alone")
     parser.add_argument("--out", type=Path, help="folder of the report")
     parser.add_argument("--kept", type=Path, help="file of finished cells, to go on from")
     options = parser.parse_args(arguments)
-    slow = options.device == "cpu" and options.image_set == "mnist"
-    methods = tuple(name for name in METHODS if not (slow and name in NOT_AFFORDABLE))
+    methods = tuple(METHODS)
     if options.methods:
         methods = _known({name.strip() for name in options.methods.split(",")}, parser)
-    if options.seeds < 1:
-        parser.error(f"--seeds: expected at least 1, got {options.seeds}.")
+    for wish in ("seeds", "workers"):
+        if getattr(options, wish) < 1:
+            parser.error(f"--{wish}: expected at least 1, got {getattr(options, wish)}.")
     if options.quick and options.image_set != "digits":
         parser.error("--quick: runs on digits alone; leave --set out.")
     try:
@@ -107,11 +110,13 @@ def parsed(arguments: list[str] | None) -> Run:
     except ValueError as error:
         parser.error(str(error))
     out = options.out or (Path(tempfile.mkdtemp()) if options.quick else RESULTS)
-    budget = QUICK if options.quick else BUDGETS[options.budget or ("reduced" if slow else "full")]
+    usual = LONG if options.device != "cpu" else REDUCED if options.image_set == "mnist" else FULL
+    budget = BUDGETS[options.budget] if options.budget else usual
     return Run(
-        image_set=options.image_set, budget=budget, fashion=folder, methods=methods,
-        seeds=1 if options.quick else options.seeds, device=options.device, out=out,
-        kept=options.kept or out / f"images_{options.image_set}_cells.json",
+        image_set=options.image_set, budget=QUICK if options.quick else budget, fashion=folder,
+        methods=methods, seeds=1 if options.quick else options.seeds, device=options.device,
+        workers=options.workers, out=out,
+        kept=options.kept,
     )  # fmt: skip
 
 
@@ -135,6 +140,7 @@ def _fashion(given: Path | None, data_dir: str | Path | None) -> Path | None:
 def report(run: Run, records: list[Record]) -> Path:
     """Write tables and figures; return the Markdown file."""
     found = by_method(records)
+    files = f"Figures: {run.name}_confidence.png, _histograms.png, _corruption.png."
     tables = (uncertainty_table(found), corruption_table(found), settings_table(found))
     made = Report(
         name=run.name,
@@ -144,42 +150,11 @@ def report(run: Run, records: list[Record]) -> Path:
         lead=lead(found),
         columns=COLUMNS,
         rows=main_rows(found),
-        notes=[one for one in (*tables, *_notes(run, records)) if one],
+        notes=[one for one in (*tables, *notes(run.budget, records), files) if one],
     )
     path = made.write(run.out)
     save_figures(found, run.out, run.name, FASHION if run.fashion else LETTERS)
     return path
-
-
-def _notes(run: Run, records: list[Record]) -> list[str]:
-    one = run.budget
-    budget = (
-        f"Every method: convnet of {one.depth} convolutions of {one.width} channels and stride 2, "
-        f"{one.steps} Adam steps of {one.batch_size} images a member, at most {one.candidates} "
-        f"candidate settings judged by {one.choosing} members each, {one.members} members scored "
-        f"({one.draws} draws for posteriors of one network and the Gaussian process, which sees "
-        f"{one.kernel_rows} training images and takes scale and noise by marginal likelihood)."
-    )
-    choices = (
-        "Chosen on validation images (16 % of all; 20 % are test, 64 % train): the setting that "
-        "tells outliers best among those within one standard error of the least NLL; the "
-        "temperature; the uncertainty. Outliers: validation images with their quarters rearranged, "
-        "laid over one of another class, and with random Fourier phases. No Fashion-MNIST, letter "
-        "or corrupted image has a part in a choice. The family's choice is the least validation "
-        "NLL of each split."
-    )
-    forms = (
-        f"Letters that look like digits ({' '.join(LIKE_DIGITS)}) stand apart from the other "
-        f"{26 - len(LIKE_DIGITS)}: they may rightly be taken for digits. For the digits' 8×8 "
-        "form others are counted in blocks of 4×4 of 32×32 pixels, to whole numbers 0 … 16."
-    )
-    errors = (
-        "± is the standard deviation over random splits by their root; differences to deep "
-        "ensembles are paired, with the standard error that allows for overlapping splits (Nadeau "
-        "and Bengio, 2003). ECE has 15 bins. Seconds are the sum over splits."
-    )
-    files = f"Figures: {run.name}_confidence.png, _histograms.png, _corruption.png."
-    return [budget, choices, forms, errors, failures(records), files]
 
 
 def main(arguments: list[str] | None = None) -> Path:
@@ -189,7 +164,8 @@ def main(arguments: list[str] | None = None) -> Path:
         run_cell, image_set=run.image_set, budget=run.budget, fashion_folder=run.fashion,
         device=run.device,
     )  # fmt: skip
-    records = run_cells(work, run.cells, run.kept)
+    kept = run.kept or run.out / f"{run.name}_cells.json"
+    records = run_cells(work, run.cells, kept, workers=run.workers)
     path = report(run, records)
     print(path)
     return path

@@ -19,7 +19,7 @@ class Budget:
         members: of the ensemble that is scored.
         draws: functions drawn from posteriors of one network and from the Gaussian process.
         candidates: settings that a method may try.
-        kernel_rows: training images of the infinite-width posterior.
+        kernel_rows: training images of the infinite-width posterior, at most.
         outside: images of Fashion-MNIST.
         per_letter: images of each letter.
     """
@@ -27,20 +27,21 @@ class Budget:
     name: str
     width: int = 32
     depth: int = 3
-    steps: int = 400
+    steps: int = 800
     batch_size: int = 128
-    choosing: int = 3
+    choosing: int = 2
     members: int = 10
     draws: int = 30
     candidates: int = 4
-    kernel_rows: int = 150
+    kernel_rows: int = 4000
     outside: int = 1000
     per_letter: int = 20
 
 
+LONG = Budget(name="long", steps=2000, choosing=3)  # for a GPU
 FULL = Budget(name="full")
 REDUCED = Budget(
-    name="reduced", width=16, steps=200, choosing=2, members=4, candidates=2, kernel_rows=100,
+    name="reduced", width=16, steps=200, choosing=2, members=4, candidates=2, kernel_rows=400,
     outside=500,
 )  # fmt: skip
 QUICK = Budget(

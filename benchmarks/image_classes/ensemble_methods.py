@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,16 +20,27 @@ from ensembles.likelihoods.one_hot_regression import OneHotRegression
 from ensembles.likelihoods.protocol import ClassLikelihood
 from ensembles.methods.protocol import Method
 
-# likelihood (σ in units of the indicators) and scale of the prior, the commonest first
-PRIORS: tuple[tuple[ClassLikelihood, float], ...] = (
-    (cross_entropy(), 1.5),
+Prior = tuple[ClassLikelihood, float]
+"""Likelihood (σ in units of the indicators) and scale of the prior."""
+
+# without regulariser nor noise, so σ does nothing
+PLAIN: tuple[Prior, ...] = (
     (one_hot_regression(noise_std=0.03), 1.0),
-    (cross_entropy(), 2.5),
+    (one_hot_regression(noise_std=0.03), 1.5),
+    (cross_entropy(), 1.5),
+    (one_hot_regression(noise_std=0.03), 2.0),
+)
+REGULARISED: tuple[Prior, ...] = (
+    (one_hot_regression(noise_std=0.03), 1.0),
     (one_hot_regression(noise_std=0.1), 1.0),
+    (cross_entropy(), 1.5),
+    (one_hot_regression(noise_std=0.03), 1.5),
 )
 
 
-def ensemble(method: Callable[[], Method]) -> tuple[Candidate, ...]:
+def ensemble(
+    method: Callable[[], Method], priors: Sequence[Prior] = REGULARISED
+) -> tuple[Candidate, ...]:
     """Return the candidates of an ensemble's method: likelihoods and scales of the prior."""
     return tuple(
         Candidate(
@@ -38,14 +49,15 @@ def ensemble(method: Callable[[], Method]) -> tuple[Candidate, ...]:
                 fit_ensemble, method=method(), likelihood=likelihood, weight_std=weight_std
             ),
         )
-        for likelihood, weight_std in PRIORS
+        for likelihood, weight_std in priors
     )
 
 
-def single(method: Callable[[], Method]) -> tuple[Candidate, ...]:
+def single(method: Callable[[], Method], priors: Sequence[Prior]) -> tuple[Candidate, ...]:
     """Return the same candidates with one member."""
     return tuple(
-        Candidate(said=one.said, fit=partial(_alone, fit=one.fit)) for one in ensemble(method)
+        Candidate(said=one.said, fit=partial(_alone, fit=one.fit))
+        for one in ensemble(method, priors)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bayesnn.networks import convnet
+from bayesnn.networks import NTKLinear, convnet
 from bayesnn.seeds import seeded_generator
 from benchmarks.image_classes.budget import Budget
 
@@ -40,12 +41,21 @@ class Training:
     seed: int
 
     def network(self, weight_std: float) -> nn.Sequential:
-        """Return the convolutional network with weights of this prior scale."""
-        return convnet(
-            in_channels=1, out_features=CLASSES, width=self.budget.width, depth=self.budget.depth,
-            stride=2, activation=nn.ReLU(), weight_std=weight_std,
-            generator=seeded_generator(self.seed, 5),
-        )  # fmt: skip
+        """Return the convolutional network with weights of this prior scale.
+
+        The read-out sees where features are: their mean over the image, `convnet`'s own, costs
+        MNIST 3 points of accuracy, and the exact kernel all pairs of pixels.
+        """
+        width, generator = self.budget.width, seeded_generator(self.seed, 5)
+        body = convnet(
+            in_channels=1, out_features=CLASSES, width=width, depth=self.budget.depth,
+            stride=2, activation=nn.ReLU(), weight_std=weight_std, generator=generator,
+        )[:-3]  # fmt: skip
+        side = math.ceil(self.x.shape[-1] / 2**self.budget.depth)
+        readout = NTKLinear(
+            width * side**2, CLASSES, weight_std=weight_std, bias_std=0.05, generator=generator
+        )
+        return nn.Sequential(*body, nn.Flatten(), readout)
 
 
 @dataclass(frozen=True, kw_only=True)

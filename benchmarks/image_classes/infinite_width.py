@@ -28,25 +28,25 @@ def fit_infinite(training: Training) -> Functions:
     `RATIOS`, and s² = Σ yᵀ(K + ratio)⁻¹y / (images · classes) in closed form for each.
     """
     rows = slice(0, training.budget.kernel_rows)
-    x = training.x[rows]
+    x = training.x[rows].double()  # the least noise is lost in float32
     one_hot = nn.functional.one_hot(training.y[rows], CLASSES).double()
     y = one_hot_regression().targets(one_hot)
     network = training.network(1.0)
     kernel = ntk(network)
-    scale, ratio = likeliest(kernel(x).double(), y)
+    scale, ratio = likeliest(kernel(x), y)
     last = f"{len(network) - 1}."
     kernel = kernel.with_hyperparameters({
         name: float(value) * (math.sqrt(scale) if name.startswith(last) else 1.0)
         for name, value in kernel.hyperparameters.items()
     })
-    level = float(kernel.diagonal(x).double().mean())
-    process = fit_gp(kernel, x, y.to(x), noise_std=math.sqrt(ratio * level))
+    level = float(kernel.diagonal(x).mean())
+    process = fit_gp(kernel, x, y, noise_std=math.sqrt(ratio * level))
     draws = training.budget.draws
 
     def functions(points: Tensor) -> Tensor:
-        found = process.marginals(points)
+        found = process.marginals(points.double())
         generator = seeded_generator(training.seed, 9)
-        noise = torch.randn((draws, len(points), CLASSES), generator=generator).to(points)
+        noise = torch.randn((draws, len(points), CLASSES), generator=generator).to(found.mean)
         return found.mean + found.epistemic_variance.clamp(min=0).sqrt() * noise
 
     return functions

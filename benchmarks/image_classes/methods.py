@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from benchmarks.image_classes.ensemble_methods import ensemble, single
+from benchmarks.image_classes.ensemble_methods import PLAIN, ensemble, single
 from benchmarks.image_classes.functions import Candidate
 from benchmarks.image_classes.infinite_width import infinite_candidates
 from benchmarks.image_classes.laplace_readout import laplace_candidates
@@ -20,11 +20,12 @@ from ensembles import (
 )
 
 BASELINE = "deep ensemble"
-OURS = ("RP-fn", "NTKGP-param", "NTKGP-fn", "NTKGP-lin")  # with a randomised function added
+# members with a randomised function added, and what they tend to as their width grows
+OURS = ("RP-fn", "NTKGP-param", "NTKGP-fn", "NTKGP-lin", "infinite NTKGP")
 
 METHODS: Mapping[str, tuple[Candidate, ...]] = MappingProxyType({
-    "single network": single(deep_ensemble),
-    BASELINE: ensemble(deep_ensemble),
+    "single network": single(deep_ensemble, PLAIN),
+    BASELINE: ensemble(deep_ensemble, PLAIN),
     "anchored": ensemble(anchored),
     "RP-fn": ensemble(randomised_prior),
     "NTKGP-param": ensemble(ntkgp_param),

@@ -18,7 +18,7 @@ from benchmarks.image_classes.summary import (
     mean_of,
     outside,
 )
-from benchmarks.image_classes.uncertainty import ENTROPY, INFORMATION, VALUES, VARIANCE
+from benchmarks.image_classes.uncertainty import UNCERTAINTIES
 from benchmarks.image_classes.work import ALIKE, FASHION, LETTERS
 from benchmarks.record_file import Record
 
@@ -82,18 +82,19 @@ def lead(records: Records) -> str:
 def uncertainty_table(records: Records) -> str:
     """Return AUROC by every uncertainty; for reading alone, nothing was chosen by it."""
     target = _target(records) or LETTERS
-    names = (ENTROPY, INFORMATION, VARIANCE, VALUES)
     rows = [
-        (name, *(shown(mean_of(splits, outside(target, uncertainty=one)), 3) for one in names))
+        (
+            name,
+            *(shown(mean_of(splits, outside(target, uncertainty=u)), 3) for u in UNCERTAINTIES),
+        )
         for name, splits in records.items()
     ]
     said = f"AUROC on {target} by each uncertainty (nothing was chosen by these):"
-    return said + "\n\n" + table(("method", *names), rows)
+    return said + "\n\n" + table(("method", *UNCERTAINTIES), rows)
 
 
 def settings_table(records: Records) -> str:
     """Return what validation said of every setting, over the splits; empty where none was kept."""
-    names = (ENTROPY, INFORMATION, VARIANCE, VALUES)
     rows: list[Row] = []
     for method, splits in records.items():
         tried: dict[str, list[Record]] = {}
@@ -102,7 +103,8 @@ def settings_table(records: Records) -> str:
                 tried.setdefault(one["setting"], []).append(one)
         for setting, found in tried.items():
             means = [
-                [one["auroc"][name] for one in found if name in one["auroc"]] for name in names
+                [one["auroc"][name] for one in found if name in one["auroc"]]
+                for name in UNCERTAINTIES
             ]
             shares = [f"{sum(some) / len(some):.3f}" if some else "–" for some in means]
             nll = sum(one["nll"] for one in found) / len(found)
@@ -110,7 +112,7 @@ def settings_table(records: Records) -> str:
     if not rows:
         return ""
     said = "Every setting, on validation images and outliers made of them: NLL, and AUROC by each."
-    return said + "\n\n" + table(("method", "setting", "splits", "NLL", *names), rows)
+    return said + "\n\n" + table(("method", "setting", "splits", "NLL", *UNCERTAINTIES), rows)
 
 
 def corruption_table(records: Records) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import images as script
 from benchmarks.image_classes import work
-from benchmarks.image_classes.budget import FULL, REDUCED, Budget
+from benchmarks.image_classes.budget import FULL, LONG, REDUCED, Budget
 from benchmarks.image_classes.choice import Judged, Validation, best_setting, judge
 from benchmarks.image_classes.data import ImageSet, digits, split
 from benchmarks.image_classes.functions import Training, Units
@@ -27,7 +27,7 @@ from benchmarks.image_classes.scores import (
 )
 from benchmarks.image_classes.summary import FAMILY, by_method, difference, inside, outside
 from benchmarks.image_classes.tables import lead
-from benchmarks.image_classes.uncertainty import ENTROPY, VALUES
+from benchmarks.image_classes.uncertainty import ENTROPY, SQUARES, VALUES, expected_square
 
 TINY = Budget(
     name="tiny", width=4, steps=5, choosing=2, members=2, draws=2, candidates=2, kernel_rows=12,
@@ -153,7 +153,7 @@ def test_scores_of_a_constructed_case():
     for name in out:
         assert out[name] == {"auroc": 1.0, "aupr": 1.0, "fpr95": 0.0}, name
     assert outside_scores(values, values, 2.0)[ENTROPY]["auroc"] == 0.5
-    assert set(outside_scores(values[:1], odd[:1], 2.0)) == {ENTROPY}
+    assert set(outside_scores(values[:1], odd[:1], 2.0)) == {ENTROPY, SQUARES}
 
     # all are answered at 0.8, none of the others (at 0.5); below 0.5 all are answered
     shares = accuracy_by_confidence(values, y, odd, 2.0)
@@ -165,6 +165,19 @@ def test_scores_of_a_constructed_case():
     entropy = -p * math.log(p) - (1 - p) * math.log(1 - p)
     assert counts[int(20 * entropy / math.log(2))] == 1
     assert sum(counts) == 1
+
+
+def test_expected_square_is_the_mean_over_members_of_the_loss():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(2000, 3, 10, dtype=torch.float64, generator=generator)
+    values[:, 0, 4] += 3.0
+    answer = values.mean(0).argmax(-1)
+    assert int(answer[0]) == 4
+    # indicators less 1/10, in units of their own standard deviation √(0.1 · 0.9)
+    targets = (torch.nn.functional.one_hot(answer, 10) - 0.1) / 0.3
+    naive = (values - targets).square().sum(-1).mean(0)
+    torch.testing.assert_close(expected_square(values), naive, rtol=2e-3, atol=0)  # n or n − 1
+    assert float(expected_square(targets[None]).max()) < 1e-12
 
 
 class _Recorder:
@@ -289,7 +302,8 @@ def test_differences_are_paired_by_split():
     ("arguments", "said"),
     [
         (["--methods", "magic"], "expected some of single network"),
-        (["--seeds", "0"], "expected at least 1"),
+        (["--seeds", "0"], "--seeds: expected at least 1"),
+        (["--workers", "0"], "--workers: expected at least 1"),
         (["--quick", "--set", "mnist"], "digits alone"),
         (["--fashion", "/nowhere"], "expected Fashion-MNIST's"),
     ],
@@ -309,7 +323,11 @@ def test_the_command_in_the_report_asks_for_the_same(tmp_path):
     assert str(tmp_path) not in run.command
     again = script.parsed(shlex.split(run.command)[3:])
     assert again.cells == run.cells
-    assert script.parsed(["--set", "mnist", "--device", "cuda"]).budget is FULL
+    assert script.parsed(["--set", "mnist"]).budget is REDUCED
+    assert script.parsed([]).budget is FULL
+    long = script.parsed(["--set", "mnist", "--device", "cuda"])
+    assert (long.budget, long.name) == (LONG, "images_mnist_cuda")
+    assert long.cells != script.parsed(["--set", "mnist"]).cells  # neither takes the other's
 
 
 def test_quick_is_the_same_twice_and_needs_nothing_that_may_be_missing(tmp_path, monkeypatch):
@@ -324,13 +342,14 @@ def test_quick_is_the_same_twice_and_needs_nothing_that_may_be_missing(tmp_path,
     for part in ("confidence", "histograms", "corruption"):
         assert (tmp_path / "one" / f"images_digits_quick_{part}.png").stat().st_size > 10_000
 
-    some = "NTKGP-param,MC dropout,mean field"
-    script.main(["--quick", "--methods", some, "--out", str(tmp_path / "two")])
+    some = "NTKGP-param,mean field"
+    out = ["--out", str(tmp_path / "two"), "--workers", "2"]
+    script.main(["--quick", "--methods", some, *out])
     first, second = (_numbers(tmp_path / name) for name in ("one", "two"))
     assert second == {name: first[name] for name in second}
-    assert len(second) == 3
+    assert len(second) == 2
 
 
 def _numbers(folder: Path):
-    records = json.loads((folder / "images_digits_cells.json").read_text())
+    records = json.loads((folder / "images_digits_quick_cells.json").read_text())
     return {r["method"]: {k: v for k, v in r.items() if k != "seconds"} for r in records}
