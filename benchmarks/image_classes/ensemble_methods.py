@@ -23,18 +23,19 @@ from ensembles.methods.protocol import Method
 Prior = tuple[ClassLikelihood, float]
 """Likelihood (σ in units of the indicators) and scale of the prior."""
 
-# without regulariser nor noise, so σ does nothing
+# without regulariser nor noise, so that σ does nothing
 PLAIN: tuple[Prior, ...] = (
     (one_hot_regression(noise_std=0.03), 1.0),
     (one_hot_regression(noise_std=0.03), 1.5),
     (cross_entropy(), 1.5),
     (one_hot_regression(noise_std=0.03), 2.0),
 )
+# what is added to members is up to four times as large as they are: smaller priors
 REGULARISED: tuple[Prior, ...] = (
     (one_hot_regression(noise_std=0.03), 1.0),
     (one_hot_regression(noise_std=0.1), 1.0),
     (cross_entropy(), 1.5),
-    (one_hot_regression(noise_std=0.03), 1.5),
+    (one_hot_regression(noise_std=0.03), 0.7),
 )
 
 
