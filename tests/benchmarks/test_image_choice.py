@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from bayesnn.kernels import ntk
 from benchmarks import images as script
 from benchmarks.image_classes import work
 from benchmarks.image_classes.budget import FULL, LONG, REDUCED, Budget
@@ -88,6 +89,19 @@ def test_units_are_those_of_the_training_images():
     assert x.shape == (10, 1, 8, 8)
     assert float(x.mean()) == pytest.approx(0, abs=1e-6)
     assert float(x.std(correction=0)) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("side", [8, 28])
+def test_the_network_tells_where_features_are_and_has_a_kernel(side):
+    x = torch.randn(3, 1, side, side, generator=torch.Generator().manual_seed(0))
+    training = Training(x=x, y=torch.arange(3), n_members=1, budget=TINY, seed=0)
+    network = training.network(1.5)
+    assert network(x).shape == (3, 10)
+    gram = ntk(network)(x.double())
+    assert float(torch.linalg.eigvalsh(gram).min()) > 0
+    if side == 28:  # the digits' last features have one place alone
+        mirrored = ntk(network)(x.double(), x.double().flip(-1))
+        assert float((gram - mirrored).diagonal().abs().min()) > 1e-3
 
 
 def _judged(losses, auroc):
