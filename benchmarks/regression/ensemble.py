@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bayesnn import Predictive
 from benchmarks.regression.method import Fitted, Settings
-from benchmarks.regression.ntkgp import PRIORS, prior_of
+from benchmarks.regression.ntkgp import PRIORS, noise_of, prior_of
 from ensembles import EnsembleRegressor, adam, gauss_newton, ntkgp_lin
 from ensembles.methods.protocol import Method as EnsembleMethod
 from ensembles.trainers.problem import Trainer
@@ -54,11 +54,12 @@ class Ensemble:
     ) -> Fitted:
         """Draw and train the members."""
         prior = prior_of(settings, X, y, seed=seed)
+        noise = noise_of(prior, settings, X, y)
         model = EnsembleRegressor(
             prior.network(width=self.width, seed=seed),
             method=self.method,
             n_members=self.n_members,
-            noise_std=prior.noise_std * settings["noise_factor"],
+            noise_std=noise.training,
             standardize=False,
             trainer=self._trainer(len(X)),
             random_state=seed,
@@ -69,7 +70,7 @@ class Ensemble:
             model.fit(inputs, y.float())
 
         def predict(rows: Float[Tensor, "m d"], /) -> Predictive:
-            return model.posterior(prior.inputs(rows).float(), keep_members=True)
+            return noise.of(model.posterior(prior.inputs(rows).float(), keep_members=True))
 
         return Fitted(
             predict=predict,

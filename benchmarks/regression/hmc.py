@@ -55,7 +55,7 @@ class HMC:
     ) -> Fitted:
         """Run the chain."""
         prior = prior_of(settings, X, y, seed=seed)
-        noise = prior.noise_std * settings["noise_factor"]
+        noise = prior.noise_std
         network = prior.network(width=self.width, seed=seed).double()
         first = draw_initial_params(network, generator=seeded_generator(seed, START))
         first[LOG_NOISE] = torch.full((1,), math.log(noise), dtype=torch.float64)

@@ -18,7 +18,7 @@ from bayesnn.seeds import seeded_generator
 Groups = Callable[[Iterable[str]], Sequence[tuple[str, ...]]]
 
 DEPTH = 1  # hidden layers
-MOST_ROWS = 600  # by which scales are chosen; the posterior takes all rows
+MOST_ROWS = 2000  # by which scales are chosen; the posterior takes all rows
 MOST_ITERATIONS = 40
 FIRST_NOISE = 0.3  # of targets with variance 1
 SMALLEST_NOISE = 1e-3
@@ -101,7 +101,7 @@ def _readout_and_inputs(names: Iterable[str]) -> list[tuple[str, ...]]:
 def choose_prior(
     X: Float[Tensor, "n d"], y: Float[Tensor, " n"], *, groups: Groups, seed: int
 ) -> Prior:
-    """Return the prior that maximises the marginal likelihood of (at most 600 of) the rows.
+    """Return the prior that maximises the marginal likelihood of (at most 2,000 of) the rows.
 
     The scales of an erf network of infinite width, one of each layer's weights and biases, those
     of the inputs by `groups`, and σ. What was found for rows is remembered, as all methods of the
