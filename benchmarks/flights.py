@@ -1,11 +1,12 @@
 """Are flight delays predicted with honest uncertainty, on later days and at unseen airports?
 
-    python -m benchmarks.flights [--rows 50000] [--members 10] [--device cpu] [--quick]
+    python -m benchmarks.flights [--rows 50000] [--members 10] [--device cuda --workers 6] [--quick]
 
 Up to 50,000 rows are of January–March, and May–December are later; 250,000 rows are of the whole
 year but its last days (`benchmarks/flight_delays/split.py`). One report and one figure for each
 number of rows: flights_ROWS_DEVICE.md, .json and _shift.png. What is done is kept in --kept, with
-the scores of every flight, and not run again. Settings are chosen on validation days alone.
+the scores of every flight, and not run again: a method that needs no GPU (CatBoost) can be run
+elsewhere before, with the same --kept. Settings are chosen on validation days alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from benchmarks.comparison.cells import Cell, run_cells
 from benchmarks.flight_delays.method import Budget
 from benchmarks.flight_delays.methods import METHODS
 from benchmarks.flight_delays.outcome import Outcome
-from benchmarks.flight_delays.run import Prepared, Setting, all_kept, kept, run_cell
+from benchmarks.flight_delays.run import Prepared, Setting, all_kept, kept, needs_priors, run_cell
 from benchmarks.flight_delays.shift import draw_shift
 from benchmarks.flight_delays.table import load_flights
 from benchmarks.flight_delays.tables import flights_report
@@ -31,12 +32,16 @@ from benchmarks.record_file import read_records, write_records
 from benchmarks.report import RESULTS, command_line
 
 FULL = Budget()
+GPU = Budget(steps=12_000, prior_rows=8000, subset=8000)  # of the defaults, what a GPU has more of
 QUICK = Budget(
-    members=3, draws=5, epochs=3, batch_size=128, width=16, subset=200, inducing=16, trees=40
-)
+    members=3, draws=5, steps=20, batch_size=128, width=16, subset=200, inducing=16, trees=40,
+    prior_rows=150,
+)  # fmt: skip
 ROWS, QUICK_ROWS = (50_000, 250_000), (800,)
 TEST_ROWS, QUICK_TEST_ROWS = 50_000, 300
-PRIOR_ROWS, QUICK_PRIOR_ROWS = 2000, 150
+CHANGED = (
+    "members", "steps", "batch_size", "width", "inducing", "trees", "draws", "prior_rows"
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
@@ -44,13 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _options(words)
     budget = dataclasses.replace(
-        QUICK if options.quick else FULL,
+        QUICK if options.quick else GPU if options.device == "cuda" else FULL,
         device=options.device,
-        **{
-            name: getattr(options, name)
-            for name in ("members", "epochs", "batch_size", "width", "inducing", "trees", "draws")
-            if getattr(options, name) is not None
-        },
+        **{name: getattr(options, name) for name in CHANGED if getattr(options, name) is not None},
     )
     flights = load_flights()
     all_data = [
@@ -59,8 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
             setting=Setting(
                 rows=rows,
                 most=options.test_rows or (QUICK_TEST_ROWS if options.quick else TEST_ROWS),
-                prior_rows=options.prior_rows
-                or (QUICK_PRIOR_ROWS if options.quick else PRIOR_ROWS),
                 budget=budget,
                 seed=options.seed,
             ),
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         raise SystemExit(f"--{error}") from error
     paths = []
     for data in all_data:
-        outcome = _run(data, options.methods, options.kept)
+        outcome = _run(data, options.methods, options.kept, workers=options.workers)
         name = f"flights_{data.setting.rows}_{budget.device}"
         draw_shift(outcome, options.out / f"{name}_shift.png")
         command = command_line("python", "-m", "benchmarks.flights", *words)
@@ -83,12 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
     return paths
 
 
-def _run(data: Prepared, methods: Sequence[str], file: Path) -> Outcome:
+def _run(data: Prepared, methods: Sequence[str], file: Path, *, workers: int) -> Outcome:
     """Run the methods that are not kept; return the scores of all that did not fail."""
     folder, tests = file.parent / f"{file.stem}_scores", data.split.tests
-    cells = [Cell(data.setting.name, data.setting.seed, name) for name in methods]
-    _forget(file, [cell for cell in cells if not all_kept(folder, cell, list(tests))])
-    records = run_cells(partial(run_cell, data=data, methods=METHODS, folder=folder), cells, file)
+    setting = data.setting
+    cells = [Cell(setting.name_for(METHODS[name]), setting.seed, name) for name in methods]
+    lost = [cell for cell in cells if not all_kept(folder, cell, list(tests))]
+    _forget(file, lost)
+    if any(needs_priors(METHODS[cell.method]) for cell in lost):
+        data.priors  # noqa: B018 (once, for all workers)
+    work = partial(run_cell, data=data, methods=METHODS, folder=folder)
+    records = run_cells(work, cells, file, workers=workers)
     failed = {record["method"]: record["error"] for record in records if "error" in record}
     done = {cell.method: cell for cell in cells if cell.method not in failed}
     if not done:
@@ -122,7 +126,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=_count, nargs="+", help="training rows; a report for each")
     for name, what in (
         ("members", "of an ensemble"),
-        ("epochs", "of all networks"),
+        ("steps", "of all networks"),
         ("batch-size", "rows a step"),
         ("width", "units of a hidden layer"),
         ("draws", "of MC dropout and mean field"),
@@ -137,6 +141,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         help="some of: " + ", ".join(METHODS),
     )  # fmt: skip
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--workers", type=_count, default=1, help="processes, on one GPU or CPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a smoke run of half a minute")
     parser.add_argument("--out", type=Path, default=RESULTS)

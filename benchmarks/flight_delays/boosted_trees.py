@@ -23,6 +23,11 @@ class BoostedTrees:
     name: ClassVar[str] = "CatBoost"
 
     @property
+    def spends(self) -> Sequence[str]:
+        """Return the part of the budget on which its numbers depend: it knows no GPU."""
+        return ("trees",)
+
+    @property
     def candidates(self) -> Sequence[Settings]:
         """Return depths and learning rates."""
         return tuple({"depth": depth, "rate": rate} for depth in (4, 6) for rate in (0.03, 0.1))

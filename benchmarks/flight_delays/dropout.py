@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bayesnn.networks import Erf
-from benchmarks.flight_delays.method import Predict, Problem, Settings
+from benchmarks.flight_delays.method import NETWORK, Predict, Problem, Settings
 from benchmarks.flight_delays.minibatches import minibatches
 from benchmarks.flight_delays.mixture import Mixture
 from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
@@ -29,8 +29,13 @@ class Dropout:
     name: ClassVar[str] = "MC dropout"
 
     @property
+    def spends(self) -> Sequence[str]:
+        """Return the parts of the budget on which its numbers depend."""
+        return ("draws", *NETWORK)
+
+    @property
     def candidates(self) -> Sequence[Settings]:
-        """Return priors and shares of the epochs."""
+        """Return priors and shares of the steps."""
         return CANDIDATES
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
@@ -43,7 +48,7 @@ class Dropout:
             prior.inputs(problem.x).float().to(budget.device),
             problem.y.float().to(budget.device),
         )
-        loss, steps = noise_loss(prior), problem.steps(settings["epochs"])
+        loss, steps = noise_loss(prior), problem.steps(settings["steps"])
         params = list(module.parameters())
         largest = STEP / math.sqrt(sum(p.numel() for p in params))
         optimiser, schedule = torch.optim.Adam(params), cosine()

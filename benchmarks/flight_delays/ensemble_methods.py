@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from benchmarks.flight_delays.method import Predict, Problem, Settings
+from benchmarks.flight_delays.method import NETWORK, Predict, Problem, Settings
 from benchmarks.flight_delays.mixture import Mixture
 from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, likelihood, noise_loss
 from ensembles import EnsembleRegressor, adam
@@ -33,8 +33,13 @@ class Ensemble:
     single: bool = False
 
     @property
+    def spends(self) -> Sequence[str]:
+        """Return the parts of the budget on which its numbers depend."""
+        return NETWORK if self.single else ("members", *NETWORK)
+
+    @property
     def candidates(self) -> Sequence[Settings]:
-        """Return priors and shares of the epochs."""
+        """Return priors and shares of the steps."""
         return CANDIDATES
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
@@ -50,7 +55,7 @@ class Ensemble:
             likelihood=likelihood(prior),
             standardize=False,
             trainer=adam(
-                steps=problem.steps(settings["epochs"]),
+                steps=problem.steps(settings["steps"]),
                 batch_size=problem.batch_size,
                 learning_rate=STEP / math.sqrt(n_params),
             ),

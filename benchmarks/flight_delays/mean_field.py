@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from bayesnn.inference.mc_dropout import Params
 from bayesnn.inference.mean_field import MeanFieldFit
-from benchmarks.flight_delays.method import Predict, Problem, Settings
+from benchmarks.flight_delays.method import NETWORK, Predict, Problem, Settings
 from benchmarks.flight_delays.minibatches import minibatches
 from benchmarks.flight_delays.mixture import Mixture
 from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
@@ -30,8 +30,13 @@ class MeanFieldNetwork:
     name: ClassVar[str] = "mean field"
 
     @property
+    def spends(self) -> Sequence[str]:
+        """Return the parts of the budget on which its numbers depend."""
+        return ("draws", *NETWORK)
+
+    @property
     def candidates(self) -> Sequence[Settings]:
-        """Return priors and shares of the epochs."""
+        """Return priors and shares of the steps."""
         return CANDIDATES
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
@@ -49,7 +54,7 @@ class MeanFieldNetwork:
         fit = MeanFieldFit(start, prior_std=dict.fromkeys(start, 1.0), seed=problem.seed)
         largest = STEP / math.sqrt(sum(p.numel() for p in start.values()))
         schedule, batches = cosine(), minibatches(len(x), problem.batch_size, seed=problem.seed)
-        steps = problem.steps(settings["epochs"])
+        steps = problem.steps(settings["steps"])
         for step, rows in zip(range(steps), batches, strict=False):
             taken = rows.to(budget.device)
             inputs, targets = x[taken], y[taken].unsqueeze(1)

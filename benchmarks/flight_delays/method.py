@@ -18,35 +18,38 @@ from benchmarks.flight_delays.prior import Prior
 Settings: TypeAlias = Mapping[str, Any]
 Predict: TypeAlias = Callable[[Float[Tensor, "n 8"]], Mixture]
 
+NETWORK = ("steps", "batch_size", "width", "depth", "prior_rows", "device")  # what these spend
 MOST_CANDIDATES = 4  # of every method alike
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What every method may spend; neural ones have one network, and see each row `epochs` times.
+    """What every method may spend; neural ones have one network, and take as many steps.
 
     Attributes:
         members: of an ensemble.
         draws: posterior samples of methods that have no members.
-        epochs: passes over the training rows.
+        steps: of Adam.
         batch_size: rows a step.
         width: units of a hidden layer.
         depth: hidden layers.
         subset: rows of the exact process.
         inducing: points of the sparse process.
         trees: of the boosted ones.
+        prior_rows: of the marginal likelihood that chooses priors.
         device: where networks are trained.
     """
 
     members: int = 10
     draws: int = 50
-    epochs: int = 40
+    steps: int = 2000
     batch_size: int = 1024
     width: int = 256
     depth: int = 2
     subset: int = 2000
     inducing: int = 512
     trees: int = 1000
+    prior_rows: int = 2000
     device: str = "cpu"
 
 
@@ -69,8 +72,8 @@ class Problem:
     seed: int
 
     def steps(self, share: float = 1.0) -> int:
-        """Return how many minibatches make up a share of the epochs."""
-        return max(1, math.ceil(share * self.budget.epochs * len(self.x) / self.batch_size))
+        """Return a share of the steps."""
+        return max(1, math.ceil(share * self.budget.steps))
 
     @property
     def batch_size(self) -> int:
@@ -84,6 +87,10 @@ class Method(Protocol):
     @property
     def name(self) -> str:
         """Return what tables call it."""
+
+    @property
+    def spends(self) -> Sequence[str]:
+        """Return the parts of the budget on which its numbers depend."""
 
     @property
     def candidates(self) -> Sequence[Settings]:

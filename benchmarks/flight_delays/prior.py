@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,12 +17,11 @@ from bayesnn.kernels import NetworkKernel, ntk, with_input_scales
 from bayesnn.networks import Erf, NTKLinear
 from bayesnn.seeds import seeded_generator
 
-Groups = Callable[[Iterable[str]], Sequence[tuple[str, ...]]]
-
 PLACE = (0, 11)  # of the random stream that draws rows
 START = 0.8  # of σ, in standard deviations of the delays
-FURTHEST = 2.5  # standard deviations to which delays are drawn in while scales are chosen
+FURTHEST = 1.0  # standard deviations to which delays are drawn in while scales are chosen
 MOST_ITERATIONS = 40
+SOFTER = 3.0
 INPUT = "input_scale"
 
 
@@ -42,6 +42,15 @@ class Prior:
     noise_std: float
     log_evidence: float
     rows: int
+
+    def softer(self) -> Prior:
+        """Return the prior of functions that change less, with a third of every input's scale.
+
+        The likelihood, of infinitely many units, likes scales at which erf is nearly a step; of
+        finitely many units smaller ones can be better.
+        """
+        softer = tuple(scale / SOFTER for scale in self.input_scales)
+        return dataclasses.replace(self, input_scales=softer)
 
     def inputs(self, x: Float[Tensor, "n 8"]) -> Float[Tensor, "n 8"]:
         """Return features as the network sees them."""
@@ -64,31 +73,18 @@ class Prior:
         return ntk(self.network(outputs=1, width=1, depth=depth, seed=0))
 
 
-def one_scale(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return one group for all inputs' scales and one for the read-out's weights."""
-    readout, inputs = _readout_and_inputs(names)
-    return [(readout,), inputs]
-
-
 def each_input(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Return a group for each input's scale and one for the read-out's weights."""
-    readout, inputs = _readout_and_inputs(names)
-    return [(readout,), *((name,) for name in inputs)]
-
-
-def _readout_and_inputs(names: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    # of hidden scales that are chosen too, likelihoods know less than of these, and large ones
-    # drive erf to its ends, where a finite network is far from the infinite one
+    # of hidden scales that are chosen too, likelihoods know less than of these
     names = list(names)
     readout = [name for name in names if name.endswith("weight_std")][-1]
-    return readout, tuple(name for name in names if name.endswith(INPUT))
+    return [(readout,), *((name,) for name in names if name.endswith(INPUT))]
 
 
 def fit_prior(
     x: Float[Tensor, "n 8"],
     y: Float[Tensor, " n"],
     *,
-    groups: Groups,
     depth: int,
     rows: int,
     device: str,
@@ -97,13 +93,12 @@ def fit_prior(
     """Choose the scales by the NTK's marginal likelihood on random rows.
 
     Delays are heavy tailed and the likelihood is Gaussian: a few flights that are ten hours late
-    would choose the scales (of 1,000 rows, one feature's became 1,000). So targets are drawn in to
-    ±2.5 standard deviations for that; the variance which this takes away counts as noise.
+    would choose the scales. So targets are drawn in to ±1 standard deviation for that, to the
+    bulk that Student's t attends to; the variance which this takes away counts as noise.
 
     Args:
         x: standardised features of the training rows.
         y: standardised targets.
-        groups: `one_scale` for all inputs, or `each_input` its own.
         depth: hidden layers.
         rows: how many rows are drawn.
         device: where the likelihood is evaluated.
@@ -120,7 +115,7 @@ def fit_prior(
     drawn_in = y.clamp(-FURTHEST, FURTHEST)
     found = maximise_marginal_likelihood(
         with_input_scales(start.kernel(depth=depth), start.input_scales),
-        x[taken].to(device), drawn_in[taken].to(device), noise_std=START, groups=groups,
+        x[taken].to(device), drawn_in[taken].to(device), noise_std=START, groups=each_input,
         max_iterations=MOST_ITERATIONS,
     )  # fmt: skip
     scales = {name: float(value) for name, value in found.kernel.hyperparameters.items()}

@@ -16,7 +16,7 @@ from bayesnn.files import atomic_write
 from benchmarks.comparison.cells import Cell, Record
 from benchmarks.flight_delays.method import Budget, Method, Problem, choose
 from benchmarks.flight_delays.noise import PRIORS
-from benchmarks.flight_delays.prior import each_input, fit_prior, one_scale
+from benchmarks.flight_delays.prior import Prior, fit_prior
 from benchmarks.flight_delays.scores import Scores, flight_scores
 from benchmarks.flight_delays.split import Split, plan_for, split_flights
 from benchmarks.flight_delays.table import Flights
@@ -30,21 +30,19 @@ class Setting:
     Attributes:
         rows: training rows.
         most: rows of the validation part and of each test part.
-        prior_rows: rows of the marginal likelihood.
         budget: of every method.
         seed: of the split and of the methods.
     """
 
     rows: int
     most: int
-    prior_rows: int
     budget: Budget
     seed: int
 
-    @property
-    def name(self) -> str:
-        """What kept results are found by: everything that they depend on but code."""
-        return f"{self.rows} rows; {self.most}, {self.prior_rows}, {self.budget}"
+    def name_for(self, method: Method) -> str:
+        """Return what kept results are found by: everything that they depend on but code."""
+        spent = (f"{name} {getattr(self.budget, name)}" for name in method.spends)
+        return f"{self.rows} rows; most {self.most}, {', '.join(spent)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,24 +69,34 @@ class Prepared:
         return fit_units(self.features(self.split.train), self.outcomes(self.split.train))
 
     @cached_property
-    def problem(self) -> Problem:
-        """The training rows, with the priors that their marginal likelihood chooses."""
+    def x(self) -> torch.Tensor:
+        """The training rows' features, standardised."""
+        return self.units.inputs(self.features(self.split.train))
+
+    @cached_property
+    def y(self) -> torch.Tensor:
+        """The training rows' outcomes, standardised."""
+        return self.units.targets(self.outcomes(self.split.train))
+
+    @cached_property
+    def priors(self) -> Mapping[str, Prior]:
+        """The priors that the training rows' marginal likelihood chooses."""
         s = self.setting
-        x = self.units.inputs(self.features(self.split.train))
-        y = self.units.targets(self.outcomes(self.split.train))
-        priors = {
-            name: fit_prior(
-                x,
-                y,
-                groups=groups,
-                depth=s.budget.depth,
-                rows=s.prior_rows,
-                device=s.budget.device,
-                seed=s.seed,
-            )
-            for name, groups in zip(PRIORS, (one_scale, each_input), strict=True)
-        }
-        return Problem(x=x, y=y, priors=priors, budget=s.budget, seed=s.seed)
+        found = fit_prior(
+            self.x,
+            self.y,
+            depth=s.budget.depth,
+            rows=s.budget.prior_rows,
+            device=s.budget.device,
+            seed=s.seed,
+        )
+        return dict(zip(PRIORS, (found, found.softer()), strict=True))
+
+    def problem(self, method: Method) -> Problem:
+        """Return what a method is given: priors where it needs them."""
+        s = self.setting
+        priors = self.priors if needs_priors(method) else {}
+        return Problem(x=self.x, y=self.y, priors=priors, budget=s.budget, seed=s.seed)
 
     def features(self, rows: np.ndarray) -> torch.Tensor:
         """Return features of flights as they are."""
@@ -100,11 +108,16 @@ class Prepared:
 
     def distances(self) -> Mapping[str, np.ndarray]:
         """Return each test flight's distance from the nearest training row, standardised."""
-        tree = KDTree(self.problem.x.numpy())
+        tree = KDTree(self.x.numpy())
         return {
             part: tree.query(self.units.inputs(self.features(rows)).numpy())[0]
             for part, rows in self.split.tests.items()
         }
+
+
+def needs_priors(method: Method) -> bool:
+    """Return whether a method's prior is chosen by the marginal likelihood."""
+    return "prior_rows" in method.spends
 
 
 def run_cell(cell: Cell, *, data: Prepared, methods: Mapping[str, Method], folder: Path) -> Record:
@@ -122,7 +135,7 @@ def run_cell(cell: Cell, *, data: Prepared, methods: Mapping[str, Method], folde
     units, validation = data.units, data.split.validation
     choice = choose(
         methods[cell.method],
-        data.problem,
+        data.problem(methods[cell.method]),
         units.inputs(data.features(validation)),
         units.targets(data.outcomes(validation)),
     )
