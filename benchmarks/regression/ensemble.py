@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -55,33 +56,35 @@ class Ensemble:
         """Draw and train the members."""
         prior = prior_of(settings, X, y, seed=seed)
         noise = noise_of(prior, settings, X, y)
+        trainer, dtype = self._trainer(len(X))
         model = EnsembleRegressor(
             prior.network(width=self.width, seed=seed),
             method=self.method,
             n_members=self.n_members,
             noise_std=noise.training,
             standardize=False,
-            trainer=self._trainer(len(X)),
+            trainer=trainer,
             random_state=seed,
         )
-        inputs = prior.inputs(X).float()
+        inputs = prior.inputs(X).to(dtype)
         with warnings.catch_warnings(record=True):  # members that diverged are counted below
             warnings.simplefilter("always", RuntimeWarning)
-            model.fit(inputs, y.float())
+            model.fit(inputs, y.to(dtype))
 
         def predict(rows: Float[Tensor, "m d"], /) -> Predictive:
-            return noise.of(model.posterior(prior.inputs(rows).float(), keep_members=True))
+            return noise.of(model.posterior(prior.inputs(rows).to(dtype), keep_members=True))
 
         return Fitted(
             predict=predict,
             facts={"converged": sum(model.converged_) / self.n_members, **_moved(model)},
         )
 
-    def _trainer(self, n_rows: int) -> Trainer:
-        # a model that is linear in θ needs one step of second order
+    def _trainer(self, n_rows: int) -> tuple[Trainer, torch.dtype]:
+        # a model that is linear in θ needs one step of second order, which solves with K + σ²I:
+        # where σ is a hundredth of the targets float32 does not hold it
         if n_rows <= SECOND_ORDER_ROWS or self.method == ntkgp_lin():
-            return gauss_newton(max_steps=self.steps)
-        return adam(steps=self.adam_steps, batch_size=256)
+            return gauss_newton(max_steps=self.steps), torch.float64
+        return adam(steps=self.adam_steps, batch_size=256), torch.float32
 
 
 def _moved(model: EnsembleRegressor) -> dict[str, float]:
