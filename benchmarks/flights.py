@@ -32,7 +32,7 @@ from benchmarks.record_file import read_records, write_records
 from benchmarks.report import RESULTS, command_line
 
 FULL = Budget()
-GPU = Budget(steps=12_000, prior_rows=8000, subset=8000)  # of the defaults, what a GPU has more of
+GPU = Budget(steps=10_000, prior_rows=8000, subset=8000)  # of the defaults, what a GPU has more of
 QUICK = Budget(
     members=3, draws=5, steps=20, batch_size=128, width=16, subset=200, inducing=16, trees=40,
     prior_rows=150,

@@ -15,7 +15,7 @@ from bayesnn.networks import Erf
 from benchmarks.flight_delays.method import NETWORK, Predict, Problem, Settings
 from benchmarks.flight_delays.minibatches import minibatches
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
+from benchmarks.flight_delays.noise import HELD, STEP, as_mixture, noise_loss
 from ensembles.trainers.schedules import cosine
 
 RATE = 0.1  # between those that benchmarks of MC dropout choose from, 0.05 to 0.2
@@ -35,11 +35,11 @@ class Dropout:
 
     @property
     def candidates(self) -> Sequence[Settings]:
-        """Return priors and shares of the steps."""
-        return CANDIDATES
+        """Return priors and their weights."""
+        return HELD
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
-        """Minimise the mean loss plus ‖θ‖²/2N (Λ = 1 in NTK parametrisation)."""
+        """Minimise the mean loss plus weight·‖θ‖²/2N (Λ = 1 in NTK parametrisation)."""
         budget, prior = problem.budget, problem.priors[settings["prior"]]
         module = prior.network(
             outputs=2, width=budget.width, depth=budget.depth, seed=problem.seed
@@ -48,7 +48,7 @@ class Dropout:
             prior.inputs(problem.x).float().to(budget.device),
             problem.y.float().to(budget.device),
         )
-        loss, steps = noise_loss(prior), problem.steps(settings["steps"])
+        loss, steps = noise_loss(prior), budget.steps
         params = list(module.parameters())
         largest = STEP / math.sqrt(sum(p.numel() for p in params))
         optimiser, schedule = torch.optim.Adam(params), cosine()
@@ -61,6 +61,7 @@ class Dropout:
             optimiser.zero_grad()
             data = loss(dropped(module, x[taken], RATE, masks), y[taken].unsqueeze(1)).mean()
             pull = torch.stack([p.square().sum() for p in params]).sum() / (2 * len(x))
+            pull = settings["weight"] * pull
             (data + pull).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
 

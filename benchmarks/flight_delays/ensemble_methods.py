@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.flight_delays.method import NETWORK, Predict, Problem, Settings
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, likelihood, noise_loss
+from benchmarks.flight_delays.noise import FREE, HELD, STEP, as_mixture, likelihood, noise_loss
 from ensembles import EnsembleRegressor, adam
 from ensembles.methods.protocol import Method as EnsembleMethod
 from ensembles.prediction import EnsembleFunction
@@ -26,11 +27,13 @@ class Ensemble:
         name: in tables.
         method: what is fixed, regularised and perturbed.
         single: whether to train one network alone.
+        held: whether a regulariser holds members near their prior.
     """
 
     name: str
     method: EnsembleMethod
     single: bool = False
+    held: bool = True
 
     @property
     def spends(self) -> Sequence[str]:
@@ -39,8 +42,8 @@ class Ensemble:
 
     @property
     def candidates(self) -> Sequence[Settings]:
-        """Return priors and shares of the steps."""
-        return CANDIDATES
+        """Return priors, with shares of the steps or with weights where members are held."""
+        return HELD if self.held else FREE
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
         """Fit the members."""
@@ -55,13 +58,16 @@ class Ensemble:
             likelihood=likelihood(prior),
             standardize=False,
             trainer=adam(
-                steps=problem.steps(settings["steps"]),
+                steps=problem.steps(settings.get("steps", 1.0)),
                 batch_size=problem.batch_size,
                 learning_rate=STEP / math.sqrt(n_params),
             ),
             random_state=problem.seed,
             device=budget.device,
-        ).fit(prior.inputs(problem.x).float(), problem.y.float())
+        )
+        # the likelihood to the power 1/weight: beside it the regulariser has that weight
+        power = np.full(len(problem.x), 1 / settings.get("weight", 1.0), dtype=np.float32)
+        model.fit(prior.inputs(problem.x).float(), problem.y.float(), sample_weight=power)
         # of the members' values: `posterior` has the noise averaged over them
         function = EnsembleFunction(
             network=model.network_,

@@ -17,7 +17,7 @@ from bayesnn.inference.mean_field import MeanFieldFit
 from benchmarks.flight_delays.method import NETWORK, Predict, Problem, Settings
 from benchmarks.flight_delays.minibatches import minibatches
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.noise import CANDIDATES, STEP, as_mixture, noise_loss
+from benchmarks.flight_delays.noise import HELD, STEP, as_mixture, noise_loss
 from ensembles.trainers.schedules import cosine
 
 CHUNK = 2**15  # flights predicted at a time
@@ -36,8 +36,8 @@ class MeanFieldNetwork:
 
     @property
     def candidates(self) -> Sequence[Settings]:
-        """Return priors and shares of the steps."""
-        return CANDIDATES
+        """Return priors and their weights."""
+        return HELD
 
     def fit(self, problem: Problem, settings: Settings) -> Predict:
         """Maximise the evidence lower bound; in NTK parametrisation the prior is N(0, 1)."""
@@ -50,11 +50,12 @@ class MeanFieldNetwork:
             problem.y.float().to(budget.device),
         )
         loss = noise_loss(prior)
+        size = len(x) / settings["weight"]  # of the data beside the divergence from the prior
         start = {name: value.detach() for name, value in module.named_parameters()}
         fit = MeanFieldFit(start, prior_std=dict.fromkeys(start, 1.0), seed=problem.seed)
         largest = STEP / math.sqrt(sum(p.numel() for p in start.values()))
         schedule, batches = cosine(), minibatches(len(x), problem.batch_size, seed=problem.seed)
-        steps = problem.steps(settings["steps"])
+        steps = budget.steps
         for step, rows in zip(range(steps), batches, strict=False):
             taken = rows.to(budget.device)
             inputs, targets = x[taken], y[taken].unsqueeze(1)
@@ -63,7 +64,7 @@ class MeanFieldNetwork:
                 params: Params, inputs: Tensor = inputs, targets: Tensor = targets
             ) -> Float[Tensor, ""]:
                 values = functional_call(module, params, (inputs,))
-                return len(x) * loss(values, targets).mean()
+                return size * loss(values, targets).mean()
 
             fit.step(energy, largest * schedule(step / steps))
         posterior = fit.posterior()

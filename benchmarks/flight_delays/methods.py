@@ -16,8 +16,8 @@ FAMILY = ("NTKGP-param", "NTKGP-fn", "NTKGP-lin")
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Ensemble(name="single network", method=deep_ensemble(), single=True),
-        Ensemble(name=BASE, method=deep_ensemble()),
+        Ensemble(name="single network", method=deep_ensemble(), single=True, held=False),
+        Ensemble(name=BASE, method=deep_ensemble(), held=False),
         Ensemble(name="anchored", method=anchored()),
         Ensemble(name="RP-fn", method=randomised_prior()),
         Ensemble(name="NTKGP-param", method=ntkgp_param()),

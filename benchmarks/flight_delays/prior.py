@@ -21,7 +21,7 @@ PLACE = (0, 11)  # of the random stream that draws rows
 START = 0.8  # of σ, in standard deviations of the delays
 FURTHEST = 1.0  # standard deviations to which delays are drawn in while scales are chosen
 MOST_ITERATIONS = 40
-SOFTER = 3.0
+SMALLER = 0.4
 INPUT = "input_scale"
 
 
@@ -43,14 +43,9 @@ class Prior:
     log_evidence: float
     rows: int
 
-    def softer(self) -> Prior:
-        """Return the prior of functions that change less, with a third of every input's scale.
-
-        The likelihood, of infinitely many units, likes scales at which erf is nearly a step; of
-        finitely many units smaller ones can be better.
-        """
-        softer = tuple(scale / SOFTER for scale in self.input_scales)
-        return dataclasses.replace(self, input_scales=softer)
+    def smaller(self) -> Prior:
+        """Return the prior of smaller functions: the read-out's scale times 0.4."""
+        return dataclasses.replace(self, readout_std=SMALLER * self.readout_std)
 
     def inputs(self, x: Float[Tensor, "n 8"]) -> Float[Tensor, "n 8"]:
         """Return features as the network sees them."""

@@ -90,7 +90,7 @@ class Prepared:
             device=s.budget.device,
             seed=s.seed,
         )
-        return dict(zip(PRIORS, (found, found.softer()), strict=True))
+        return dict(zip(PRIORS, (found, found.smaller()), strict=True))
 
     def problem(self, method: Method) -> Problem:
         """Return what a method is given: priors where it needs them."""

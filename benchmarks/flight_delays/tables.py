@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmarks.flight_delays.methods import METHODS
 from benchmarks.flight_delays.noise import DEGREES, PRIORS
 from benchmarks.flight_delays.outcome import OUTSIDE, Outcome, lead, worded
-from benchmarks.flight_delays.prior import FURTHEST, SOFTER, Prior
+from benchmarks.flight_delays.prior import SMALLER, Prior
 from benchmarks.flight_delays.processes import MOST_STEPS
 from benchmarks.flight_delays.run import Prepared, needs_priors
 from benchmarks.flight_delays.shift import COLUMNS as SHIFT_COLUMNS
@@ -165,10 +165,12 @@ def _about_budget(outcome: Outcome, prepared: Prepared) -> str:
     return (
         f"Budget, the same for all networks: {budget.depth} hidden layers of {budget.width} units, "
         f"erf, {budget.members} members or {budget.draws} draws, {budget.steps:,} steps of "
-        f"Adam in batches of {min(budget.batch_size, n):,}, four candidate settings: all steps or "
-        "a quarter, and the prior, that of largest marginal likelihood of the infinitely wide "
-        f"network ({prior}), or a softer one, all inputs' scales divided by {SOFTER:.0f}. For that "
-        f"likelihood delays are drawn in to ±{FURTHEST} standard deviations. "
+        f"Adam in batches of {min(budget.batch_size, n):,}, four candidate settings: the prior of "
+        f"largest marginal likelihood of the infinitely wide network ({prior}), or a smaller one, "
+        f"the read-out's scale times {SMALLER}; for deep ensembles and single networks all steps "
+        "or a quarter, for others the regulariser (or divergence from the prior) as it is or "
+        f"a tenth of it. For that likelihood delays are drawn in to ±{FURTHEST} standard "
+        "deviations. "
         f"The exact process has {min(budget.subset, n):,} random rows, the sparse one "
         f"{budget.inducing} points and at most {MOST_STEPS:,} steps, CatBoost {budget.trees} "
         "trees. Seconds are of the one fit that was chosen, while others ran beside it where "

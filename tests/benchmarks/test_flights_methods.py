@@ -25,7 +25,7 @@ from benchmarks.flight_delays.method import (
 )
 from benchmarks.flight_delays.methods import BASE, FAMILY, METHODS
 from benchmarks.flight_delays.mixture import Mixture
-from benchmarks.flight_delays.noise import CANDIDATES, DEGREES, PRIORS, as_mixture, noise_loss
+from benchmarks.flight_delays.noise import DEGREES, FREE, HELD, PRIORS, as_mixture, noise_loss
 from benchmarks.flight_delays.prior import (
     FURTHEST,
     Prior,
@@ -39,7 +39,7 @@ PRIOR = Prior(
 )
 PLAIN = dataclasses.replace(PRIOR, input_scales=(0.5,) * 8)
 ALONE = ("exact NTKGP, subset", "sparse GP, ARD")  # one Gaussian of constant noise
-LEARNT = {"prior": "each input", "steps": 1.0}
+LEARNT = {"prior": "likeliest", "steps": 1.0, "weight": 1.0}
 
 
 def _problem(n: int = 400, *, seed: int = 0, **budget: Any) -> Problem:
@@ -111,16 +111,29 @@ def test_budgets_are_alike_and_seeds_count(name: str) -> None:
     assert len(first.means) == wanted.get(name, 2)
 
 
-def test_networks_have_the_same_candidates() -> None:
+def test_networks_have_the_same_candidates_but_for_what_holds_them() -> None:
     for name in METHODS.keys() - {*ALONE, "CatBoost"}:
-        assert METHODS[name].candidates is CANDIDATES
+        wanted = FREE if name in {"single network", BASE} else HELD
+        assert METHODS[name].candidates is wanted
     assert {BASE, *FAMILY} <= METHODS.keys()
-    assert len(CANDIDATES) == MOST_CANDIDATES
+    assert len(FREE) == len(HELD) == MOST_CANDIDATES
+
+
+@pytest.mark.parametrize("name", ["anchored", "NTKGP-param", "MC dropout", "mean field"])
+def test_a_heavier_prior_holds_functions_nearer(name: str) -> None:
+    """With 30 rows and a prior far heavier than the data, what is learnt is the prior."""
+    problem = _problem(30, steps=400, batch_size=30)
+    found = [
+        METHODS[name].fit(problem, {"prior": "likeliest", "weight": weight})(problem.x)
+        for weight in (0.01, 100.0)
+    ]
+    errors = [float((one.mean - problem.y).square().mean()) for one in found]
+    assert errors[0] < 0.6 * errors[1]
 
 
 def test_exact_subset_is_the_closed_form() -> None:
     problem = _problem(120)
-    found = METHODS["exact NTKGP, subset"].fit(problem, {"prior": "each input"})(problem.x[:7])
+    found = METHODS["exact NTKGP, subset"].fit(problem, {"prior": "likeliest"})(problem.x[:7])
     rows = random_rows(120, 80, seed=0)
     kernel = ntk(PRIOR.network(outputs=1, width=2, depth=2, seed=0))
     x = problem.x * torch.tensor(PRIOR.input_scales, dtype=torch.float64)
@@ -181,9 +194,9 @@ def test_prior_is_of_largest_marginal_likelihood_of_delays_drawn_in() -> None:
     best = evidence(found, noise)
     assert found.rows == 60
     assert found.log_evidence == pytest.approx(best, abs=1e-6)
-    softer = found.softer()
-    assert [3 * scale for scale in softer.input_scales] == pytest.approx(found.input_scales)
-    assert dataclasses.replace(softer, input_scales=found.input_scales) == found
+    smaller = found.smaller()
+    assert smaller.readout_std == pytest.approx(0.4 * found.readout_std)
+    assert dataclasses.replace(smaller, readout_std=found.readout_std) == found
     for factor in (0.8, 1.25):
         scales = tuple(factor * scale for scale in found.input_scales)
         readout = factor * found.readout_std
