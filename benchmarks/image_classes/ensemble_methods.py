@@ -28,7 +28,7 @@ PLAIN: tuple[Prior, ...] = (
     (one_hot_regression(noise_std=0.03), 1.0),
     (one_hot_regression(noise_std=0.03), 1.5),
     (cross_entropy(), 1.5),
-    (one_hot_regression(noise_std=0.03), 2.0),
+    (one_hot_regression(noise_std=0.03), 0.7),
 )
 # what is added to members is up to four times as large as they are: smaller priors
 REGULARISED: tuple[Prior, ...] = (

@@ -22,6 +22,7 @@ from ensembles import (
 BASELINE = "deep ensemble"
 # members with a randomised function added, and what they tend to as their width grows
 OURS = ("RP-fn", "NTKGP-param", "NTKGP-fn", "NTKGP-lin", "infinite NTKGP")
+ONE_NETWORK = ("MC dropout", "mean field", "Laplace read-out")  # posteriors of its parameters
 
 METHODS: Mapping[str, tuple[Candidate, ...]] = MappingProxyType({
     "single network": single(deep_ensemble, PLAIN),
