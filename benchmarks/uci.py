@@ -2,9 +2,12 @@
 
 python -m benchmarks.uci [--data-dir DIR] [--sets concrete yacht] [--methods "MC dropout"]
                          [--splits 20] [--workers 2] [--quick] [--out DIR] [--kept FILE]
+python -m benchmarks.uci --join FILE --join FILE [--out DIR]
 
 Settings are chosen on a fifth of each split's training rows. One cell, one method on one split, is
-kept in --kept as soon as it is done: a call that was interrupted goes on from there.
+kept in --kept as soon as it is done: a call that was interrupted goes on from there. --join runs
+nothing: it reports the splits on which the cells of some calls have the exact process, all of the
+family and all peers; other methods come along with the splits that they have.
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.comparison.cells import Cell, run_cells
-from benchmarks.record_file import Record
-from benchmarks.regression.listed import EXACT, NAMES, PEERS, SAMPLED, WITH_PRIOR
+from benchmarks.record_file import Record, write_records
+from benchmarks.regression.listed import EXACT, FAMILY, NAMES, PEERS, SAMPLED, WITH_PRIOR
 from benchmarks.regression.uci_cells import run_cell
 from benchmarks.regression.uci_data import FILES, PUBLISHED_SPLITS, QUICK, load
 from benchmarks.regression.uci_figure import save_figure
+from benchmarks.regression.uci_join import joined, whole_splits
 from benchmarks.regression.uci_lead import lead
 from benchmarks.regression.uci_notes import notes
 from benchmarks.regression.uci_summary import summaries
@@ -30,7 +34,7 @@ from benchmarks.regression.uci_tables import COLUMNS, rows
 from benchmarks.report import RESULTS, Report, command_line
 
 SMALL = ("yacht", QUICK)  # sets on which a Markov chain takes no minutes
-QUICK_SPLITS = 2
+QUICK_SPLITS = LEAST_SPLITS = 2
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,6 +49,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--kept", type=Path)
+    parser.add_argument("--join", type=Path, action="append", metavar="FILE")
     parser.add_argument("--device", choices=("cpu",), default="cpu")
     options = parser.parse_args(arguments)
     if not 2 <= options.splits <= PUBLISHED_SPLITS:
@@ -53,7 +58,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--workers: expected 1 or more, got {options.workers}.")
     if options.quick:
         options.sets, options.splits = (QUICK,), QUICK_SPLITS
-    for name in options.sets:
+    for name in () if options.join else options.sets:
         try:
             load(name, options.data_dir)
         except FileNotFoundError as error:
@@ -79,10 +84,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     name = "uci_quick" if options.quick else "uci"
     kept = options.kept or options.out / f"{name}_cells.json"
+    if options.join:
+        records, whole = joined_cells(options)
+        write_records(kept, records)
+        print(report(whole, name, arguments, options.out).write(options.out))
+        return
     work = partial(run_cell, folder=options.data_dir, quick=options.quick)
     cells = cells_of(options.sets, options.methods, options.splits)
     records = run_cells(work, cells, kept, workers=options.workers)
     print(report(records, name, arguments, options.out).write(options.out))
+
+
+def joined_cells(options: argparse.Namespace) -> tuple[list[Record], list[Record]]:
+    """Return the cells of the files to join, and those of splits that have all methods."""
+    try:
+        found = joined(options.join)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    records = [
+        record
+        for record in found
+        if record["data"] in options.sets and record["method"] in options.methods
+    ]
+    needed = [name for name in (EXACT.name, *FAMILY, *PEERS) if name in options.methods]
+    whole = whole_splits(records, needed)
+    if len({(record["data"], record["split"]) for record in whole}) < LEAST_SPLITS:
+        raise SystemExit(
+            f"--join: expected two splits or more that have all of {', '.join(needed)}; "
+            "join the files of all runs, or name the methods that they have with --methods."
+        )
+    return records, whole
 
 
 def report(

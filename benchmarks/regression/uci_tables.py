@@ -118,8 +118,10 @@ def diagnosis_table(sets: Sequence[SetSummary]) -> str:
 
 
 def prior_table(sets: Sequence[SetSummary]) -> str:
-    """Return the evidence of a row before and after the choice, and the prior-predictive check."""
-    columns = ("set", "evidence at the start", "chosen", "converged", "targets in prior's 95 %")
+    """Return the evidence of a row before and after, the prior-predictive check, and the noise."""
+    columns = (
+        "set", "evidence at the start", "chosen", "converged", "targets in prior's 95 %", *NOISES
+    )  # fmt: skip
     lines = [
         (
             one.name,
@@ -127,6 +129,7 @@ def prior_table(sets: Sequence[SetSummary]) -> str:
             f"{one.mean(EXACT.name, 'evidence'):.3f}",
             f"{100 * one.mean(EXACT.name, 'prior converged'):.0f} %",
             f"{100 * one.mean(EXACT.name, PRIOR_CHECK):.0f} %",
+            *(f"{one.mean(EXACT.name, noise):.3f}" for noise in NOISES),
         )
         for one in sets
         if EXACT.name in one.by_method
@@ -135,6 +138,7 @@ def prior_table(sets: Sequence[SetSummary]) -> str:
 
 
 PRIOR_CHECK = "targets in prior's 95 %"
+NOISES = ("noise by likelihood", "training noise", "predictive noise")  # facts of the exact process
 
 
 def choices_table(sets: Sequence[SetSummary]) -> str:

@@ -7,6 +7,7 @@ from scipy.stats import norm
 from bayesnn import Predictive
 from bayesnn.gp.exact import fit_gp
 from benchmarks.regression.leave_one_out import held_out_noise
+from benchmarks.regression.listed import FAMILY
 from benchmarks.regression.ntkgp import ExactNTKGP, Noise, noise_of, prior_of
 from benchmarks.regression.prior import all_inputs
 
@@ -74,3 +75,16 @@ def test_a_prediction_keeps_all_but_its_noise():
     assert torch.equal(after.members, members)
     assert after.n_members == 5
     torch.testing.assert_close(after.noise_variance, torch.full((4,), 0.49))
+
+
+def test_small_noise_leaves_linear_members_near_the_exact_process():
+    draw = torch.Generator().manual_seed(1)
+    X = torch.randn(120, 2, generator=draw, dtype=torch.float64)
+    y = (2 * X[:, 0]).sin()  # without noise, so that its σ is as small as it may be
+    y = (y - y.mean()) / y.std()
+    exact = ExactNTKGP().fit(X, y, settings=SETTINGS, seed=0)
+    assert exact.facts["training noise"] < 1e-3
+    points = 0.5 * torch.randn(50, 2, generator=draw, dtype=torch.float64)
+    post = FAMILY["NTKGP-lin"].fit(X, y, settings=SETTINGS, seed=0).predict(points)
+    off = post.mean - exact.predict(points).mean
+    assert float(off.square().mean().sqrt()) < 0.02
