@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmarks.flight_delays.methods import METHODS
 from benchmarks.flight_delays.noise import DEGREES, PRIORS
 from benchmarks.flight_delays.outcome import OUTSIDE, Outcome, lead, worded
-from benchmarks.flight_delays.prior import SMALLER, Prior
+from benchmarks.flight_delays.prior import FURTHEST, SMALLER, Prior
 from benchmarks.flight_delays.processes import MOST_STEPS
 from benchmarks.flight_delays.run import Prepared, needs_priors
 from benchmarks.flight_delays.shift import COLUMNS as SHIFT_COLUMNS
