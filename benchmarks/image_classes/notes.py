@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 
 from benchmarks.image_classes.budget import Budget
 from benchmarks.image_classes.letters import LIKE_DIGITS
@@ -10,7 +10,7 @@ from benchmarks.image_classes.tables import failures
 from benchmarks.record_file import Record
 
 
-def notes(one: Budget, records: Sequence[Record]) -> list[str]:
+def notes(one: Budget, records: list[Record]) -> list[str]:
     """Return what was spent, how choices were made, what the images are and what failed.
 
     Args:
@@ -44,4 +44,6 @@ def notes(one: Budget, records: Sequence[Record]) -> list[str]:
         "ensembles are paired, with the standard error that allows for overlapping splits (Nadeau "
         "and Bengio, 2003). ECE has 15 bins. Seconds are the sum over splits."
     )
-    return [budget, choices, forms, errors, failures(list(records))]
+    devices = Counter(record["device"] for record in records if "device" in record)
+    ran = "Fitted and scored on: " + ", ".join(f"{name} ({n})" for name, n in devices.items())
+    return [budget, choices, forms, errors, f"{ran} cells." * bool(devices), failures(records)]

@@ -68,7 +68,8 @@ def run_cell(
     )
     others = outside_images(images.side, budget, fashion_folder, seed=cell.split)
     test, y = images.images[parts.test], torch.from_numpy(images.labels[parts.test])
-    return scored(fitted, units, test, y, others, seed=cell.split)
+    on = torch.cuda.get_device_name() if device.startswith("cuda") else device
+    return {"device": on, **scored(fitted, units, test, y, others, seed=cell.split)}
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ from benchmarks.image_classes.data import ImageSet, digits, split
 from benchmarks.image_classes.functions import Training, Units
 from benchmarks.image_classes.infinite_width import RATIOS, likeliest
 from benchmarks.image_classes.laplace_readout import SoftmaxCurvature
-from benchmarks.image_classes.methods import METHODS, OURS
+from benchmarks.image_classes.methods import METHODS, ONE_NETWORK, OURS
 from benchmarks.image_classes.one_network import MASKS, penalised, trained
 from benchmarks.image_classes.scores import (
     accuracy_by_confidence,
@@ -342,6 +342,8 @@ def test_the_command_in_the_report_asks_for_the_same(tmp_path):
     long = script.parsed(["--set", "mnist", "--device", "cuda"])
     assert (long.budget, long.name) == (LONG, "images_mnist_cuda")
     assert long.cells != script.parsed(["--set", "mnist"]).cells  # neither takes the other's
+    assert len(long.cells) == len(set(long.cells)) == 5 * len(METHODS)
+    assert [cell.method in ONE_NETWORK for cell in long.cells] == [False] * 40 + [True] * 15
 
 
 def test_quick_is_the_same_twice_and_needs_nothing_that_may_be_missing(tmp_path, monkeypatch):
