@@ -22,7 +22,8 @@ NLL is the mean over test rows, then over splits; ± is s/√splits. Differences
 ensemble (below 0: the other method is better) are paired by split, with the standard errors of the
 corrected resampled t-test, as splits share most rows (Nadeau and Bengio, 2003). CRPS, ECE and
 intervals are of the moments. "Even width" is the coverage of the same variance spread evenly over
-all rows: an uncertainty that holds no more tells nothing about where the errors are.
+all rows: an uncertainty that holds no more tells nothing about where the errors are. Cells come
+from one call or, with --join, from several, each of some of the methods.
 """
 RULES = f"""
 **Rules.** Each split's training rows are taken once where they stand twice, and every method sees
