@@ -24,6 +24,7 @@ from benchmarks.comparison.cells import Cell, run_cells
 from benchmarks.image_classes.budget import FULL, LONG, QUICK, REDUCED, Budget
 from benchmarks.image_classes.data import SETS, fashion, fashion_folder
 from benchmarks.image_classes.figures import save_figures
+from benchmarks.image_classes.kept import forget_other_candidates
 from benchmarks.image_classes.methods import METHODS, ONE_NETWORK
 from benchmarks.image_classes.notes import notes
 from benchmarks.image_classes.summary import by_method
@@ -169,6 +170,8 @@ def main(arguments: list[str] | None = None) -> Path:
         device=run.device,
     )  # fmt: skip
     kept = run.kept or run.out / f"{run.name}_cells.json"
+    for record in forget_other_candidates(kept, METHODS, run.budget.candidates):
+        print(f"run again, for its candidates are others: {record['method']} {record['split']}")
     records = run_cells(work, run.cells, kept, workers=run.workers)
     path = report(run, records)
     print(path)

@@ -16,6 +16,7 @@ from benchmarks.image_classes.choice import Judged, Validation, best_setting, ju
 from benchmarks.image_classes.data import ImageSet, digits, split
 from benchmarks.image_classes.functions import Training, Units
 from benchmarks.image_classes.infinite_width import RATIOS, likeliest
+from benchmarks.image_classes.kept import forget_other_candidates
 from benchmarks.image_classes.laplace_readout import SoftmaxCurvature
 from benchmarks.image_classes.methods import METHODS, ONE_NETWORK, OURS
 from benchmarks.image_classes.one_network import MASKS, penalised, trained
@@ -29,6 +30,7 @@ from benchmarks.image_classes.scores import (
 from benchmarks.image_classes.summary import FAMILY, by_method, difference, inside, outside
 from benchmarks.image_classes.tables import lead
 from benchmarks.image_classes.uncertainty import ENTROPY, SQUARES, VALUES, expected_square
+from benchmarks.record_file import read_records, write_records
 
 TINY = Budget(
     name="tiny", width=4, steps=5, choosing=2, members=2, draws=2, candidates=2, kernel_rows=12,
@@ -364,6 +366,21 @@ def test_quick_is_the_same_twice_and_needs_nothing_that_may_be_missing(tmp_path,
     first, second = (_numbers(tmp_path / name) for name in ("one", "two"))
     assert second == {name: first[name] for name in second}
     assert len(second) == 2
+
+
+def test_cells_of_other_candidates_are_run_again(tmp_path):
+    def tried(method, *settings):
+        return {"method": method, "candidates": [{"setting": one} for one in settings]}
+
+    now = [one.said for one in METHODS["RP-fn"]]
+    stands = [tried("RP-fn", *now[:2]), tried("infinite NTKGP"), {"method": "RP-fn", "error": "-"}]
+    gone = [tried("RP-fn", now[1], now[0]), tried("RP-fn", *now), tried("deep ensemble", "other")]
+    path = tmp_path / "cells.json"
+    write_records(path, [*stands, *gone])
+    assert forget_other_candidates(path, METHODS, 2) == gone
+    assert read_records(path) == stands
+    assert forget_other_candidates(path, METHODS, 2) == []
+    assert forget_other_candidates(tmp_path / "absent.json", METHODS, 2) == []
 
 
 def _numbers(folder: Path):
