@@ -9,6 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from bayesnn.seeds import seeded_generator
+from ct.posterior.detail_spectrum import DetailSpectrum
 
 # places of the random streams
 _WEIGHTS, _DETAIL = 0, 1
@@ -107,21 +108,21 @@ def error_samples(
     std: Float[Tensor, "rows columns"],
     parts: ErrorParts,
     *,
-    detail_decay: float,
+    detail: DetailSpectrum,
     n: int,
     seed: int,
 ) -> Float[Tensor, "samples rows columns"]:
     """Return samples that have exactly this mean and standard deviation in every pixel.
 
     Deviations are Σ_k a_k d_k, a_k standard normal and d_k the shared ones, and independent detail
-    with the power spectrum k² exp(−k/decay): regions of many pixels are known better than single
-    ones.
+    with a power spectrum of its own: by it regions of many pixels are known better than single
+    ones, or not.
 
     Args:
         mean: the image.
         std: of every pixel.
         parts: of its square.
-        detail_decay: of the detail's spectrum, cycles a pixel.
+        detail: its spectrum.
         n: how many samples, at least 2.
         seed: of the weights and the detail.
 
@@ -132,7 +133,7 @@ def error_samples(
         n, len(parts.shared), dtype=torch.float64, generator=seeded_generator(seed, _WEIGHTS)
     )
     raw = torch.tensordot(weights.to(parts.shared.device), parts.shared, dims=1)
-    raw += parts.detail * _detail(mean, decay=detail_decay, n=n, seed=seed)
+    raw += parts.detail * _detail(mean, detail, n=n, seed=seed)
     raw -= raw.mean(0)
     raw *= std.double() / raw.std(0).clamp(min=torch.finfo(torch.float64).tiny)
     samples: Tensor = (mean.double() + raw).to(mean.dtype)
@@ -147,17 +148,17 @@ def _deviations(folds: Float[Tensor, "folds rows columns"]) -> Float64[Tensor, "
 
 
 def _detail(
-    like: Float[Tensor, "rows columns"], *, decay: float, n: int, seed: int
+    like: Float[Tensor, "rows columns"], spectrum: DetailSpectrum, *, n: int, seed: int
 ) -> Float64[Tensor, "samples rows columns"]:
-    """Return stationary noise of variance 1 with the spectrum of missing detail."""
+    """Return stationary noise of variance 1 and mean 0 with the spectrum of missing detail."""
     k = _frequencies(like)
-    response = k * torch.exp(-k / (2 * decay))
+    response = (k > 0) * k ** (spectrum.power / 2) * torch.exp(-k / (2 * spectrum.decay))
     power = torch.fft.irfft2(response.square() + 0j, s=tuple(like.shape))[0, 0]
     white = torch.randn(
         n, *like.shape, dtype=torch.float64, generator=seeded_generator(seed, _DETAIL)
     )
-    spectrum = torch.fft.rfft2(white.to(like.device)) * (response / power.sqrt())
-    noise: Tensor = torch.fft.irfft2(spectrum, s=tuple(like.shape))
+    shaped = torch.fft.rfft2(white.to(like.device)) * (response / power.sqrt())
+    noise: Tensor = torch.fft.irfft2(shaped, s=tuple(like.shape))
     return noise
 
 

@@ -17,8 +17,8 @@ from ct.checkpoint import remembered
 from ct.half_width import LEVELS
 from ct.nonlocal_prior.bm3d import bm3d
 from ct.posterior.chunked import in_chunks, memory_budget
-from ct.posterior.detail_decay import detail_decay
 from ct.posterior.detail_parts import detail_parts
+from ct.posterior.detail_spectrum import detail_spectrum
 from ct.posterior.error_map import body_share, error_features, fit_error_variance
 from ct.posterior.error_samples import error_parts, error_samples, known_gain
 from ct.posterior.excluded import excluded_names
@@ -74,7 +74,7 @@ def jackknife(
     rim), and the half widths of intervals are quantiles of the simulated scan's errors,
     scaled alike, with detail of that variance added, whose tails are Student's with 6 degrees of
     freedom. Samples are correlated as the folds' images are; what these do not explain is detail as
-    fine as held-out rays show it (`ct.posterior.detail_decay`).
+    fine as held-out rays show it (`ct.posterior.detail_spectrum`).
 
     Held-out views tell nothing of directions that no view sees, outside a limited arc; where there
     are any, the result's `calibration` names them.
@@ -182,7 +182,7 @@ class Jackknife:
                 measured.mean,
                 std,
                 parts_of_error,
-                detail_decay=detail_decay(rays, parts_of_error.explained, bands, pixel_size),
+                detail=detail_spectrum(rays, parts_of_error.explained, bands, pixel_size),
                 n=self.n_samples,
                 seed=_seed(seed, _SAMPLES),
             )

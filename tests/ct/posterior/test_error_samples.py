@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ct.posterior.detail_spectrum import DetailSpectrum
 from ct.posterior.error_samples import Gain, error_parts, error_samples
 
 SHAPE = (24, 32)
@@ -13,22 +14,27 @@ def _normal(*shape: int, seed: int) -> torch.Tensor:
 
 
 def _samples(
-    *, spread: float, n: int, gain: float = 1.0, seed: int = 3, decay: float = 0.05
+    *, spread: float, n: int, gain: float = 1.0, seed: int = 3, decay: float = 0.05, power: int = 2
 ) -> torch.Tensor:
     generator = torch.Generator().manual_seed(7)
     folds = spread * torch.randn(4, *SHAPE, dtype=torch.float64, generator=generator)
     flat = torch.ones(SHAPE, dtype=torch.float64)
     all_alike = Gain(response=torch.full((24, 17), gain, dtype=torch.float64))
     parts = error_parts(flat, folds, all_alike)
-    return error_samples(0 * flat, flat, parts, detail_decay=decay, n=n, seed=seed)
+    return error_samples(
+        0 * flat, flat, parts, detail=DetailSpectrum(power=power, decay=decay), n=n, seed=seed
+    )
 
 
-@pytest.mark.parametrize("decay", [0.05, 0.14])
-def test_where_folds_explain_little_samples_have_the_spectrum_of_missing_detail(decay):
+@pytest.mark.parametrize(("decay", "spectral_power"), [(0.05, 2), (0.14, 2), (0.1, 0)])
+def test_where_folds_explain_little_samples_have_the_spectrum_of_missing_detail(
+    decay, spectral_power
+):
     # folds whose spread is 1/20 of the error, and white
-    power = torch.fft.rfft2(_samples(spread=0.05, n=600, decay=decay)).abs().square().mean(0)
+    samples = _samples(spread=0.05, n=600, decay=decay, power=spectral_power)
+    power = torch.fft.rfft2(samples).abs().square().mean(0)
     k = torch.hypot(torch.fft.fftfreq(24)[:, None], torch.fft.rfftfreq(32)).double()
-    expected = k.square() * torch.exp(-k / decay)
+    expected = k**spectral_power * torch.exp(-k / decay)
     rings = [(k >= low) & (k < low + 0.05) for low in (0.02, 0.07, 0.12, 0.17, 0.22)]
     found = torch.stack([power[one].mean() / power.mean() for one in rings])
     shares = torch.stack([expected[one].mean() / expected.mean() for one in rings])
@@ -50,7 +56,9 @@ def test_samples_have_exactly_the_mean_and_standard_deviation():
     parts = error_parts(std, folds, gain)
 
     def samples_of(seed: int) -> torch.Tensor:
-        return error_samples(mean, std, parts, detail_decay=0.05, n=7, seed=seed)
+        return error_samples(
+            mean, std, parts, detail=DetailSpectrum(power=2, decay=0.05), n=7, seed=seed
+        )
 
     samples = samples_of(0)
     assert torch.allclose(samples.mean(0), mean)
@@ -67,7 +75,9 @@ def test_where_the_folds_explain_the_spread_samples_are_correlated_as_a_jackknif
     gain = Gain(response=torch.ones(6, 4, dtype=torch.float64))
     parts = error_parts(std, folds, gain)
     zero = torch.zeros_like(std)
-    samples = error_samples(zero, std, parts, detail_decay=0.05, n=6000, seed=3).flatten(1)
+    samples = error_samples(
+        zero, std, parts, detail=DetailSpectrum(power=2, decay=0.05), n=6000, seed=3
+    ).flatten(1)
     assert torch.allclose(samples.T.cov(), covariance, atol=0.05 * float(covariance.max()))
 
 

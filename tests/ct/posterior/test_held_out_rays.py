@@ -129,7 +129,7 @@ def test_rays_beside_a_fold_that_diverged_are_left_out(monkeypatch):
 
 def test_samples_are_made_of_the_measured_scans_folds_and_detail_as_fine_as_its_rays(monkeypatch):
     seen: dict[str, object] = {}
-    parts, decay = module.error_parts, module.detail_decay
+    parts, decay = module.error_parts, module.detail_spectrum
 
     def recorded_parts(std: torch.Tensor, images: torch.Tensor, gain: object) -> object:
         seen["images"], seen["parts"] = images, parts(std, images, gain)
@@ -140,7 +140,7 @@ def test_samples_are_made_of_the_measured_scans_folds_and_detail_as_fine_as_its_
         return decay(rays, explained, *rest)
 
     monkeypatch.setattr(module, "error_parts", recorded_parts)
-    monkeypatch.setattr(module, "detail_decay", recorded_decay)
+    monkeypatch.setattr(module, "detail_spectrum", recorded_decay)
     _solved(monkeypatch)
     assert [float(one[0, 0]) for one in seen["images"]] == [0, 1, 2]
     assert seen["explained"] == seen["parts"].explained

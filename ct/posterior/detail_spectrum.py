@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -11,15 +13,32 @@ from ct.posterior.ray_bands import N_BANDS, RayBands
 from ct.posterior.variance_fit import fit_variance
 
 _DECAYS = (0.05, 0.07, 0.1, 0.14, 0.2, 0.3)  # cycles a pixel
-_POWER = 2  # of k: views tell of low frequencies first
+_USUAL = 2  # power of k: views tell of low frequencies first
+_FLAT = 0  # where what no image explains, such as beam hardening, leaves errors of low frequencies
+_CLEARLY = 1.0  # over all bands: spectra of either power that differ by less are alike
 
 
-def detail_decay(rays: HeldOutRays, explained: float, bands: RayBands, pixel_size: float) -> float:
-    """Return the decay κ of the spectrum k² exp(−k/κ) that held-out rays find likeliest.
+@dataclass(frozen=True, kw_only=True)
+class DetailSpectrum:
+    """The power spectrum k^power exp(−k/decay), k in cycles a pixel.
+
+    Attributes:
+        power: of k.
+        decay: κ.
+    """
+
+    power: int
+    decay: float
+
+
+def detail_spectrum(
+    rays: HeldOutRays, explained: float, bands: RayBands, pixel_size: float
+) -> DetailSpectrum:
+    """Return the spectrum of missing detail that held-out rays find likeliest.
 
     In a band of frequencies the rays' energy is, on average, the noise's and a multiple of
 
-        explained · (share of the known scan's errors) + (1 − explained) · (share of k² exp(−k/κ)).
+        explained · (share of the known scan's errors) + (1 − explained) · (share of detail).
 
     Bands where there is hardly more than noise count little.
 
@@ -30,7 +49,7 @@ def detail_decay(rays: HeldOutRays, explained: float, bands: RayBands, pixel_siz
         pixel_size: in mm.
 
     Returns:
-        κ, one of a few, in cycles a pixel.
+        One of a few, with a power of 2, or of 0 where that is clearly likelier.
     """
     squares = _in_bands([bands.energy(rays.residual, band) for band in range(N_BANDS)])
     noise = _in_bands([bands.spread_out(rays.noise_variance, band) for band in range(N_BANDS)])
@@ -40,14 +59,18 @@ def detail_decay(rays: HeldOutRays, explained: float, bands: RayBands, pixel_siz
     tiny = torch.finfo(torch.float64).tiny
     known = explained * known / known.sum().clamp(min=tiny)
 
-    def cost(decay: float) -> float:
-        detail = known.new_tensor(bands.shares(pixel_size, decay, _POWER))
+    def cost(one: DetailSpectrum) -> float:
+        detail = known.new_tensor(bands.shares(pixel_size, one.decay, one.power))
         shape = known + (1 - explained) * detail
         variance = noise + fit_variance(squares, shape[:, None], noise) * shape
         variance = variance.clamp(min=1e-9 * float(squares.mean()) + tiny)
         return float((variance.log() + squares / variance).sum())
 
-    return min(_DECAYS, key=cost)
+    usual, flat = (
+        min((DetailSpectrum(power=power, decay=decay) for decay in _DECAYS), key=cost)
+        for power in (_USUAL, _FLAT)
+    )
+    return flat if cost(flat) < cost(usual) - _CLEARLY else usual
 
 
 def _in_bands(energies: list[Float64[Tensor, "views detectors"]]) -> Float64[Tensor, " bands"]:

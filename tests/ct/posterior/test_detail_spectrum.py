@@ -6,13 +6,15 @@ import pytest
 import torch
 
 import ct
-from ct.posterior.detail_decay import detail_decay
+from ct.posterior.detail_spectrum import DetailSpectrum, detail_spectrum
 from ct.posterior.missing_detail import HeldOutRays
 from ct.posterior.ray_bands import ray_bands
 
 SIDE = 64
 GRID = ct.ImageGrid((SIDE, SIDE), pixel_size=0.5)
 SCAN = ct.ParallelBeam([k * math.pi / 40 for k in range(40)], 92, detector_spacing=0.5)
+
+COARSEST = DetailSpectrum(power=2, decay=0.05)
 
 
 def _image(decay: float, power: int, seed: int) -> torch.Tensor:
@@ -34,10 +36,11 @@ def _found(
     noise: float = 0.0,
     known: float = 0.02,
     lacking: tuple[int, ...] = (),
-) -> float:
+    power: int = 2,
+) -> DetailSpectrum:
     A = ct.projector(GRID, SCAN)
     error = math.sqrt(explained) * A(_image(known, 0, seed=1))
-    error += math.sqrt(1 - explained) * A(_image(decay, 2, seed=2))
+    error += math.sqrt(1 - explained) * A(_image(decay, power, seed=2))
     generator = torch.Generator().manual_seed(3)
     drawn = torch.randn(error.shape, dtype=torch.float64, generator=generator)
     measured = torch.ones_like(error, dtype=torch.bool)
@@ -51,7 +54,7 @@ def _found(
         predictable=predictable,
     )
     bands = ray_bands(SCAN, GRID.pixel_size, error.device)
-    return detail_decay(rays, explained, bands, GRID.pixel_size)
+    return detail_spectrum(rays, explained, bands, GRID.pixel_size)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +66,20 @@ def test_the_details_spectrum_is_found(decay, explained, noise, lacking):
     # the projector's interpolation hides some of the finest frequencies
     lowest = {0.05: 0.05, 0.1: 0.07}[decay]
     found = _found(decay, explained=explained, noise=noise, lacking=lacking)
-    assert lowest <= found <= decay
+    assert lowest <= found.decay <= decay
+    assert found.power == 2
 
 
 def test_what_the_known_scan_shows_is_not_taken_for_detail():
     # its errors are fine, and most of all; the rest is coarse
-    assert _found(0.05, explained=0.7, known=0.2) == 0.05
+    assert _found(0.05, explained=0.7, known=0.2) == COARSEST
+
+
+@pytest.mark.parametrize(("explained", "noise"), [(0.0, 0.0), (0.2, 1.0), (0.3, 0.0)])
+@pytest.mark.parametrize("decay", [0.05, 0.07])
+def test_errors_of_low_frequencies_are_found_too(decay, explained, noise):
+    found = _found(decay, explained=explained, noise=noise, known=0.1, power=0)
+    assert found == DetailSpectrum(power=0, decay=decay)
 
 
 def test_rays_without_error_ask_for_the_coarsest_detail_and_unmeasured_ones_for_nothing():
@@ -81,4 +92,4 @@ def test_rays_without_error_ask_for_the_coarsest_detail_and_unmeasured_ones_for_
         predictable=torch.stack([zeros] * 2),
     )
     bands = ray_bands(SCAN, GRID.pixel_size, zeros.device)
-    assert detail_decay(rays, 0.0, bands, GRID.pixel_size) == 0.05
+    assert detail_spectrum(rays, 0.0, bands, GRID.pixel_size) == COARSEST
