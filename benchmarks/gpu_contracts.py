@@ -45,12 +45,14 @@ def main() -> int:
     image_tests = sorted((ROOT / "tests/contracts").glob("test_*project*.py"))
     image_tests += [*sorted((ROOT / "tests/contracts").glob("test_ct_*.py")), ROOT / "tests/ct"]
     with tempfile.TemporaryDirectory() as folder:
-        # kernels are compiled side by side; elsewhere, what fills a GPU's memory must be alone
+        # kernels are compiled side by side; what fills a GPU's memory must be alone
+        alone = ROOT / "tests/ensembles/test_fit.py"
         image = _run(Path(folder) / "image.xml", *image_tests, workers=8)
-        others = [f"--ignore={path}" for path in image_tests]
-        rest = _run(Path(folder) / "rest.xml", ROOT / "tests", *others, workers=0)
-    codes = {image[0], rest[0]}
-    counts = image[1] | rest[1]
+        others = [f"--ignore={path}" for path in (*image_tests, alone)]
+        rest = _run(Path(folder) / "rest.xml", ROOT / "tests", *others, workers=6)
+        last = _run(Path(folder) / "alone.xml", alone, workers=0)
+    codes = {image[0], rest[0], last[0]}
+    counts = image[1] | rest[1] | last[1]
     rows = [
         (module, *(str(count[kind]) for kind in ("passed", "failed", "skipped")))
         for module, count in sorted(counts.items())
