@@ -108,7 +108,7 @@ class Student:
         """Return 2∫F(1 − F)dx, F the mixture's: the trapezium rule in u, x = m̄ + σ_min sinh u."""
         middle, unit = means.mean(0), stds.amin(0)
         furthest = (means - middle).abs().amax(0) + REACH * stds.amax(0)
-        step = torch.linspace(-1, 1, NODES, dtype=means.dtype)
+        step = torch.linspace(-1, 1, NODES, dtype=means.dtype, device=means.device)
         u = (furthest / unit).asinh() * step[:, None]
         below = torch.stack([
             self.below((middle + unit * row.sinh() - means) / stds).mean(0) for row in u

@@ -49,7 +49,7 @@ class Budget:
     subset: int = 2000
     inducing: int = 512
     trees: int = 1000
-    prior_rows: int = 2000
+    prior_rows: int = 2500
     device: str = "cpu"
 
 

@@ -51,6 +51,16 @@ class Mixture:
         """The mixture's variance."""
         return self.means.var(0, correction=0) + self.stds.square().mean(0)
 
+    def to(self, device: str) -> Mixture:
+        """Return the mixture on a device."""
+        known = self.epistemic
+        return dataclasses.replace(
+            self,
+            means=self.means.to(device),
+            stds=self.stds.to(device),
+            epistemic=None if known is None else known.to(device),
+        )
+
     def in_units(self, mean: float, scale: float) -> Mixture:
         """Return the mixture of standardised targets in units in which they have other moments."""
         known = self.epistemic

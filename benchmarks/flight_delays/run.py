@@ -14,6 +14,7 @@ from scipy.spatial import KDTree
 
 from bayesnn.files import atomic_write
 from benchmarks.comparison.cells import Cell, Record
+from benchmarks.flight_delays.kept_priors import kept_prior
 from benchmarks.flight_delays.method import Budget, Method, Problem, choose
 from benchmarks.flight_delays.noise import PRIORS
 from benchmarks.flight_delays.prior import Prior, fit_prior
@@ -44,6 +45,12 @@ class Setting:
         spent = (f"{name} {getattr(self.budget, name)}" for name in method.spends)
         return f"{self.rows} rows; most {self.most}, {', '.join(spent)}"
 
+    @property
+    def prior_name(self) -> str:
+        """What a kept prior is found by."""
+        budget = self.budget
+        return f"{self.rows} rows; {budget.prior_rows}, depth {budget.depth}, seed {self.seed}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -52,10 +59,12 @@ class Prepared:
     Attributes:
         flights: all flights.
         setting: what is run.
+        priors_file: JSON file in which chosen priors are kept; None for none.
     """
 
     flights: Flights
     setting: Setting
+    priors_file: Path | None = None
 
     @cached_property
     def split(self) -> Split:
@@ -81,16 +90,15 @@ class Prepared:
     @cached_property
     def priors(self) -> Mapping[str, Prior]:
         """The priors that the training rows' marginal likelihood chooses."""
-        s = self.setting
-        found = fit_prior(
-            self.x,
-            self.y,
-            depth=s.budget.depth,
-            rows=s.budget.prior_rows,
-            device=s.budget.device,
-            seed=s.seed,
-        )
+        found = kept_prior(self.priors_file, self.setting.prior_name, self._likeliest)
         return dict(zip(PRIORS, (found, found.smaller()), strict=True))
+
+    def _likeliest(self) -> Prior:
+        s, budget = self.setting, self.setting.budget
+        return fit_prior(
+            self.x, self.y, depth=budget.depth, rows=budget.prior_rows, device=budget.device,
+            seed=s.seed,
+        )  # fmt: skip
 
     def problem(self, method: Method) -> Problem:
         """Return what a method is given: priors where it needs them."""
@@ -132,7 +140,7 @@ def run_cell(cell: Cell, *, data: Prepared, methods: Mapping[str, Method], folde
     Returns:
         The choice, in words, and where the scores are.
     """
-    units, validation = data.units, data.split.validation
+    units, validation, device = data.units, data.split.validation, data.setting.budget.device
     choice = choose(
         methods[cell.method],
         data.problem(methods[cell.method]),
@@ -142,9 +150,10 @@ def run_cell(cell: Cell, *, data: Prepared, methods: Mapping[str, Method], folde
     scale = float(units.y_scale)
     for part, rows in data.split.tests.items():
         mixture = choice.predict(units.inputs(data.features(rows)))
-        mixture = mixture.in_units(float(units.y_mean), scale)
-        keep(folder, cell, part, flight_scores(mixture, data.outcomes(rows)))
+        mixture = mixture.in_units(float(units.y_mean), scale).to(device)
+        keep(folder, cell, part, flight_scores(mixture, data.outcomes(rows).to(device)))
     return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "settings": dict(choice.settings),
         "validation_nll": choice.validation_nll + float(np.log(scale)),
         "fit_seconds": choice.seconds,
@@ -153,16 +162,16 @@ def run_cell(cell: Cell, *, data: Prepared, methods: Mapping[str, Method], folde
 
 
 def keep(folder: Path, cell: Cell, part: str, scores: Scores) -> None:
-    """Write the scores of one part."""
+    """Write the scores of one part, in single precision: they are many."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(_file(folder, cell, part)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **scores)
+        np.savez(file, **{name: values.astype(np.float32) for name, values in scores.items()})
 
 
 def kept(folder: Path, cell: Cell, part: str) -> Scores:
     """Return the scores of one part."""
     with np.load(_file(folder, cell, part)) as file:
-        return {name: file[name] for name in file.files}
+        return {name: file[name].astype(np.float64) for name in file.files}
 
 
 def all_kept(folder: Path, cell: Cell, parts: list[str]) -> bool:

@@ -40,7 +40,7 @@ def flight_scores(mixture: Mixture, y: Float[Tensor, " n"]) -> Scores:
         "width95": mixture.quantile(0.975) - mixture.quantile(0.025),
         "y": y,
     }
-    return {name: values.numpy() for name, values in found.items()}
+    return {name: values.cpu().numpy() for name, values in found.items()}
 
 
 def inside(pit: Float[np.ndarray, " n"], level: float) -> float:
