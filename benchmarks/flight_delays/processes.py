@@ -21,7 +21,7 @@ from benchmarks.flight_delays.prior import random_rows
 from benchmarks.flight_delays.sparse_process import fit_sparse_process
 
 CHUNK = 4096  # flights predicted at a time
-MOST_STEPS = 4000  # of the sparse process, each of which takes as long as several of networks
+MOST_STEPS = 2000  # of the sparse process, each of which takes as long as several of networks
 
 
 @dataclass(frozen=True, kw_only=True)
