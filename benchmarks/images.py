@@ -2,7 +2,7 @@
 
     python -m benchmarks.images [--set digits|mnist] [--fashion FOLDER] [--methods A,B] [--seeds 5]
         [--budget long|full|reduced] [--device cpu|cuda] [--workers 1] [--quick] [--out DIR]
-        [--kept FILE]
+        [--kept FILE] [--report-alone] [--note TEXT]
 
 Digits against Fashion-MNIST, rendered letters and corruptions of themselves: the same
 convolutional network, length of training and number of candidate settings for every method;
@@ -37,7 +37,7 @@ from benchmarks.image_classes.tables import (
     uncertainty_table,
 )
 from benchmarks.image_classes.work import FASHION, LETTERS, run_cell
-from benchmarks.record_file import Record
+from benchmarks.record_file import Record, read_records
 from benchmarks.report import RESULTS, Report
 
 BUDGETS = {one.name: one for one in (LONG, FULL, REDUCED)}
@@ -56,6 +56,8 @@ class Run:
     workers: int
     out: Path
     kept: Path | None
+    report_alone: bool
+    note: str
 
     @property
     def name(self) -> str:
@@ -101,6 +103,9 @@ def parsed(arguments: list[str] | None) -> Run:
     parser.add_argument("--quick", action="store_true", help="a smoke run on digits alone")
     parser.add_argument("--out", type=Path, help="folder of the report")
     parser.add_argument("--kept", type=Path, help="file of finished cells, to go on from")
+    parser.add_argument("--report-alone", action="store_true",
+                        help="run nothing, report what is kept")  # fmt: skip
+    parser.add_argument("--note", default="", help="what else the report's readers must know")
     options = parser.parse_args(arguments)
     methods = tuple(METHODS)
     if options.methods:
@@ -122,6 +127,7 @@ def parsed(arguments: list[str] | None) -> Run:
         methods=methods, seeds=1 if options.quick else options.seeds, device=options.device,
         workers=options.workers, out=out,
         kept=options.kept,
+        report_alone=options.report_alone, note=options.note,
     )  # fmt: skip
 
 
@@ -155,7 +161,7 @@ def report(run: Run, records: list[Record]) -> Path:
         lead=lead(found),
         columns=COLUMNS,
         rows=main_rows(found),
-        notes=[one for one in (*tables, *notes(run.budget, records), files) if one],
+        notes=[one for one in (*tables, *notes(run.budget, records), run.note, files) if one],
     )
     path = made.write(run.out)
     save_figures(found, run.out, run.name, FASHION if run.fashion else LETTERS)
@@ -172,7 +178,11 @@ def main(arguments: list[str] | None = None) -> Path:
     kept = run.kept or run.out / f"{run.name}_cells.json"
     for record in forget_other_candidates(kept, METHODS, run.budget.candidates):
         print(f"run again, for its candidates are others: {record['method']} {record['split']}")
-    records = run_cells(work, run.cells, kept, workers=run.workers)
+    if run.report_alone:
+        done = {Cell(r["data"], r["split"], r["method"]): r for r in read_records(kept)}
+        records = [done[cell] for cell in run.cells if cell in done]
+    else:
+        records = run_cells(work, run.cells, kept, workers=run.workers)
     path = report(run, records)
     print(path)
     return path

@@ -366,6 +366,14 @@ def test_quick_is_the_same_twice_and_needs_nothing_that_may_be_missing(tmp_path,
     first, second = (_numbers(tmp_path / name) for name in ("one", "two"))
     assert second == {name: first[name] for name in second}
     assert len(second) == 2
+    alone = tmp_path / "alone"
+    kept = str(tmp_path / "two" / "images_digits_quick_cells.json")
+    monkeypatch.setattr(script, "run_cells", None)
+    asked = ["--quick", "--report-alone", "--note", "Of two methods.", "--out", str(alone)]
+    said = script.main([*asked, "--kept", kept])
+    assert "\n\nOf two methods.\n\n" in said.read_text()
+    assert "| mean field | 1 |" in said.read_text()
+    assert "| RP-fn | 1 |" not in said.read_text()
 
 
 def test_cells_of_other_candidates_are_run_again(tmp_path):
