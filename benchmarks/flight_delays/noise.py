@@ -17,7 +17,7 @@ STEP = 8.0  # largest learning rate times √parameters, the package's default
 DEGREES = 3  # of freedom: of 3, 4 and infinitely many the best for all on validation days
 PRIORS = ("likeliest", "smaller")  # of `Problem.priors`
 # what nothing holds near its prior must be able to stop early
-FREE = tuple({"prior": "likeliest", "steps": share} for share in (0.4, 1.0))
+FREE = tuple({"prior": prior, "steps": share} for prior in PRIORS for share in (0.4, 1.0))
 # regularisers, or KL divergences, of a tenth: "cold" posteriors (Wenzel et al., 2020)
 HELD = tuple({"prior": "smaller", "weight": weight} for weight in (0.1, 1.0))
 

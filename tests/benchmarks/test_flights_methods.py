@@ -113,7 +113,7 @@ def test_networks_have_the_same_candidates_but_for_what_holds_them() -> None:
         wanted = FREE if name in {"single network", BASE} else HELD
         assert METHODS[name].candidates is wanted
     assert {BASE, *FAMILY} <= METHODS.keys()
-    assert len(FREE) == len(HELD) <= MOST_CANDIDATES
+    assert len(HELD) <= len(FREE) <= MOST_CANDIDATES  # the baseline has no fewer
     assert (FREE[-1]["steps"], HELD[-1]["weight"]) == (1.0, 1.0)
 
 
