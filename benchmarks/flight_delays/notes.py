@@ -53,8 +53,8 @@ def about_budget(outcome: Outcome, prepared: Prepared) -> str:
     return (
         f"Budget, the same for all networks: {budget.depth} hidden layers of {budget.width} units, "
         f"erf, {budget.members} members or {budget.draws} draws, {budget.steps:,} steps of "
-        f"Adam in batches of {min(budget.batch_size, n):,}, "
-        "candidate settings. Deep ensembles and single networks have four: the prior of largest "
+        f"Adam in batches of {min(budget.batch_size, n):,}. "
+        "Deep ensembles and single networks have four candidate settings: the prior of largest "
         f"marginal likelihood of the infinitely wide network ({prior}) or a smaller one, the "
         f"read-out's scale times {SMALLER}, and all steps or 0.4 of them; others two: the smaller "
         "prior, and the regulariser (or divergence from the prior) as it is or a tenth of it. "
