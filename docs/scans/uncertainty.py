@@ -52,7 +52,9 @@ NOTES = """\
   noise does not explain: errors of the mean, coarse pixels, beam hardening (tooth, neutrons).
 - These scans are not untouched. That frequencies of rays finer than a pixel have to be left out of
   the calibration (the tooth's pixels are five times coarser than its bins; 95 % intervals held
-  84 %), and that understated noise must not pass for errors (Helsinki), was seen on them.
+  84 %), that understated noise must not pass for errors (Helsinki), and that what no image explains
+  has low frequencies (neutrons: 95 % intervals held 88 %), was seen on them.
+- Seconds are of a GPU that had other work at the same time, where the device is one.
 - Helsinki's bins share noise with their neighbours; its size is taken from differences between
   views, and intervals of single rays need no more. Directions outside the quarter turn are seen
   by no held-out view either: about edges along them nothing is checked here.
