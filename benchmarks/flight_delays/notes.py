@@ -52,18 +52,33 @@ def about_budget(outcome: Outcome, prepared: Prepared) -> str:
         prior = _worded(prepared.priors[PRIORS[0]])
     return (
         f"Budget, the same for all networks: {budget.depth} hidden layers of {budget.width} units, "
-        f"erf, {budget.members} members or {budget.draws} draws, {budget.steps:,} steps of "
-        f"Adam in batches of {min(budget.batch_size, n):,}. "
-        "Deep ensembles and single networks have four candidate settings: the prior of largest "
-        f"marginal likelihood of the infinitely wide network ({prior}) or a smaller one, the "
-        f"read-out's scale times {SMALLER}, and all steps or 0.4 of them; others two: the smaller "
-        "prior, and the regulariser (or divergence from the prior) as it is or a tenth of it. "
-        "Trials of 3 members on a CPU chose these from more, by validation days alone. For that "
-        f"likelihood delays are drawn in to ±{FURTHEST} standard deviations. "
+        f"erf, {budget.members} members or {budget.draws} draws, {budget.steps:,} steps of Adam in "
+        f"batches of {min(budget.batch_size, n):,}. Candidate settings, tabled below: the prior "
+        f"of largest marginal likelihood of the infinitely wide network ({prior}) or a smaller "
+        f"one, the read-out's scale times {SMALLER}; for deep ensembles and single networks, which "
+        "have no regulariser, all steps or 0.4 of them; for the others the regulariser (or "
+        "divergence from the prior) as it is or a tenth of it. Trials of 3 members on a CPU chose "
+        "these from more, by validation days alone. For the marginal likelihood delays are drawn "
+        f"in to ±{FURTHEST} standard deviations. "
         f"The exact process has {min(budget.subset, n):,} random rows, the sparse one "
         f"{budget.inducing} points and at most {MOST_STEPS:,} steps, CatBoost {budget.trees} "
         "trees. Seconds are of the one fit that was chosen, while others ran beside it where "
         f"--workers says so. Methods ran on: {'; '.join(_devices(outcome))}."
+    )
+
+
+def fewer_candidates(outcome: Outcome) -> str:
+    """Return which methods had fewer candidates when they were run, in words; "" if none had."""
+    names = [
+        name
+        for name in outcome.methods
+        if len(outcome.records[name]["tried"]) < len(METHODS[name].candidates)
+    ]
+    if not names:
+        return ""
+    return (
+        f" But {' and '.join(names)} chose among fewer settings than the code now gives them, "
+        "those of the table below, and may do better than is shown."
     )
 
 

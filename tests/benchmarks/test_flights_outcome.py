@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.flight_delays.methods import BASE
+from benchmarks.flight_delays.methods import BASE, METHODS
+from benchmarks.flight_delays.notes import fewer_candidates
 from benchmarks.flight_delays.outcome import OUTSIDE, Outcome, lead
 from benchmarks.flight_delays.scores import Scores
 from benchmarks.flight_delays.shift import PARTS, QUARTERS, draw_shift, quarters, shift_table
@@ -87,6 +89,22 @@ def test_lead_without_the_base_or_a_difference() -> None:
     assert "no NTKGP ensemble beside" in lead(_outcome({BASE: (1.0, 1.0)}, {}), 10)
     equal = lead(_outcome({BASE: (1.0, 1.0), "NTKGP-fn": (1.0, 1.0)}, {}), 10)
     assert equal.count("no clear difference") == 2
+
+
+def test_candidates_that_were_added_after_a_run_are_told() -> None:
+    names = ("deep ensemble", "anchored")
+    outcome = _outcome(dict.fromkeys(names, (5.0, 5.0)), {})
+    counts = {name: len(METHODS[name].candidates) for name in names}
+
+    def told(**fewer: int) -> str:
+        records = {
+            name: {"tried": [()] * (counts[name] - fewer.get(name.split()[0], 0))} for name in names
+        }
+        return fewer_candidates(dataclasses.replace(outcome, records=records))
+
+    assert not told()
+    assert "deep ensemble chose among fewer" in told(deep=1)
+    assert "deep ensemble and anchored" in told(deep=2, anchored=1)
 
 
 def test_out_of_distribution_is_three_parts_with_their_days() -> None:
