@@ -41,6 +41,12 @@ def test_where_folds_explain_little_samples_have_the_spectrum_of_missing_detail(
     assert torch.allclose(found, shares, rtol=0.05, atol=0.02)
 
 
+def test_detail_never_shifts_a_whole_image():
+    # even where it has low frequencies; folds explain 1/400 of the variance
+    samples = _samples(spread=0.05, n=200, decay=0.05, power=0)
+    assert float(samples.mean((1, 2)).abs().max()) < 0.02
+
+
 @pytest.mark.parametrize(("spread", "gain"), [(0.5, 1.0), (1.5, 1 / 3)])
 def test_where_folds_explain_half_of_the_variance_detail_has_the_other_half(spread, gain):
     power = torch.fft.rfft2(_samples(spread=spread, gain=gain, n=600)).abs().square().mean(0)

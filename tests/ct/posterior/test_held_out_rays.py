@@ -78,8 +78,9 @@ def _solved(
     seen: dict[str, object] = {}
     gain = module.known_gain
 
-    def amounts(rays: HeldOutRays, *_: object, **__: object) -> BeyondKnown:
+    def amounts(rays: HeldOutRays, *_: object, **named: object) -> BeyondKnown:
         seen["rays"] = rays
+        seen.update(named)
         return BeyondKnown(scale=scale, detail=torch.tensor(detail, dtype=torch.float64))
 
     def recorded_gain(error: torch.Tensor, images: torch.Tensor) -> object:
@@ -162,6 +163,7 @@ def test_known_errors_are_scaled_and_detail_is_added_of_edges_a_quarter(monkeypa
     half = torch.full(GRID.shape, 0.5, dtype=torch.float64)
     noise, measured = problem.noise_std.square(), problem.noise_std.isfinite()
     parts = detail_parts(torch.ones_like(half), half, noise, measured, problem.projector)
+    assert torch.equal(seen["along_rays"], parts.along_rays)
     whole = scale + 4 / 2 + 9 * parts.variances[2] + 3 / 4
     said = estimate.diagnostics
     assert said["error_scale"] == pytest.approx(scale**0.5)
