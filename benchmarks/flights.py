@@ -79,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         outcome = _run(data, options.methods, options.kept, workers=workers)
         name = f"flights_{data.setting.rows}_{budget.device}"
         draw_shift(outcome, options.out / f"{name}_shift.png")
-        command = command_line("python", "-m", "benchmarks.flights", *words)
+        asked = [word for word in words if word != "--report-only"]  # the numbers are the run's
+        command = command_line("python", "-m", "benchmarks.flights", *asked)
         report = flights_report(outcome, data, name=name, command=command)
         paths.append(report.write(options.out))
     return paths

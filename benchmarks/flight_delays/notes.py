@@ -62,9 +62,15 @@ def about_budget(outcome: Outcome, prepared: Prepared) -> str:
         f"in to ±{FURTHEST} standard deviations. "
         f"The exact process has {min(budget.subset, n):,} random rows, the sparse one "
         f"{budget.inducing} points and at most {MOST_STEPS:,} steps, CatBoost {budget.trees} "
-        "trees. Seconds are of the one fit that was chosen, while others ran beside it where "
-        f"--workers says so. Methods ran on: {'; '.join(_devices(outcome))}."
+        "trees. Seconds are of the one fit that was chosen; those of processes that shared a GPU "
+        f"with others are longer for it. Methods ran on: {'; '.join(_devices(outcome))}."
+        f"{_not_run(outcome)}"
     )
+
+
+def _not_run(outcome: Outcome) -> str:
+    names = [name for name in METHODS if name not in outcome.methods and name not in outcome.failed]
+    return f" Not run: {', '.join(names)}." if names else ""
 
 
 def fewer_candidates(outcome: Outcome) -> str:

@@ -91,6 +91,9 @@ def lead(outcome: Outcome, rows: int) -> str:
         found = outcome.against(best, part)
         assert found is not None
         said.append(f"{part} {worded(found)} ({_verdict(found.standard_errors)});")
+    crps = {part: outcome.against(best, part, "crps") for part in (OUTSIDE, INSIDE)}
+    minutes = (f"{part} {worded(found)}" for part, found in crps.items() if found is not None)
+    said.append(f"CRPS likewise, in minutes: {', '.join(minutes)}.")
     for part in (OUTSIDE, INSIDE):
         ahead, level = [], []
         for name in outcome.methods:

@@ -169,6 +169,8 @@ def test_report_only_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(command, "run_cell", runs)
     (report,) = command.main([*words, "--report-only"])
     assert [row[0] for row in _rows(report)[0]] == ["deep ensemble"]
+    assert "--report-only" not in report.read_text()
+    assert "Not run: single network, anchored" in report.read_text()
     with pytest.raises(SystemExit, match="none is kept"):
         command.main([*words, "--seed", "1", "--report-only"])
 

@@ -69,6 +69,7 @@ def test_lead_tells_of_wins_and_of_losses() -> None:
     assert said.count("it wins") == 1
     assert said.index("it wins") < said.index("in distribution +0.5000")
     assert "(it loses);" in said
+    assert "CRPS likewise, in minutes: out of distribution +0.0000 ± 0.0000" in said
     assert "out of distribution, NTKGP-param loses to CatBoost -0.500 by more" in said
     assert "; in distribution, NTKGP-param loses to deep ensemble -0.500 by more" in (
         said.replace(". in", "; in")
