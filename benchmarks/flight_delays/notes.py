@@ -19,7 +19,8 @@ HISTORY = (
     "at 50,000 rows, before the noise of all networks became Student's t and the prior, its "
     "candidates and dropout's rate were changed, for reasons seen on training and validation parts "
     "alone. Another --seed holds out other days and airports and draws other flights of later "
-    "days, whose dates are the same."
+    "days, whose dates are the same. After a first look at those of --seed 1, at 5,000 rows, deep "
+    "ensembles and single networks were given the smaller prior to choose too, and no more."
 )
 
 
