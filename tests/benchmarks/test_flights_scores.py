@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bayesnn.calibration import crps_gaussian_mixture, nll_gaussian_mixture
+from benchmarks.flight_delays.laws import Student
 from benchmarks.flight_delays.mixture import Mixture
 from benchmarks.flight_delays.scores import difference, flight_scores, inside, joined, summary
 
@@ -135,3 +136,17 @@ def test_differences_are_clustered_by_day() -> None:
 def test_joined_parts_keep_their_order() -> None:
     both = joined([{"nll": np.array([1.0])}, {"nll": np.array([2.0, 3.0])}])
     assert both["nll"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_moved_mixtures_keep_all_that_they_are() -> None:
+    known = torch.tensor([0.5])
+    one = Mixture(
+        means=torch.tensor([[1.0]]), stds=torch.tensor([[2.0]]), epistemic=known, law=Student(3)
+    )
+    moved = one.to("meta")
+    assert moved.law == Student(3)
+    assert moved.epistemic is not None
+    assert {moved.means.device.type, moved.stds.device.type, moved.epistemic.device.type} == {
+        "meta"
+    }
+    assert torch.equal(one.to("cpu").epistemic_variance, known)
