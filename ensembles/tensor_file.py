@@ -17,6 +17,10 @@ from torch import Tensor
 from bayesnn.files import atomic_write
 
 
+class DamagedFileError(ValueError):
+    """A file that is not whole, or does not hold what was written."""
+
+
 def write_tensor_file(
     path: str | os.PathLike[str],
     tensors: Mapping[str, Tensor],
@@ -46,19 +50,22 @@ def write_tensor_file(
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     metadata = {"format": file_format, "version": str(version), "content": text}
     metadata["sha256"] = _digest(plain, metadata)
-    with atomic_write(path) as temporary:
-        try:
+    try:
+        with atomic_write(path) as temporary:
             save_file(plain, temporary, metadata=metadata)
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path}: cannot be written ({error}); make room or choose another folder."
-            ) from error
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path}: cannot be written ({error}); make room or choose another folder."
+        ) from error
 
 
 def read_tensor_file(
     path: str | os.PathLike[str], *, file_format: str, version: int
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file that `write_tensor_file` wrote; nothing in it is executed.
+
+    The digest is of everything in the file, in every version of every format, and is compared
+    first: so a damaged file is told from a foreign or a newer one.
 
     Args:
         path: the file.
@@ -69,8 +76,8 @@ def read_tensor_file(
         The tensors, on the CPU, and the content.
 
     Raises:
-        ValueError: the file is missing, empty, truncated, damaged (its digest says so), of another
-            format or of another version.
+        DamagedFileError: the file is empty, truncated, or damaged (its digest says so).
+        ValueError: the file is missing, of another format or of another version.
     """
     source = Path(path)
     if source.is_dir():
@@ -79,29 +86,26 @@ def read_tensor_file(
         raise ValueError(f"{source}: no such file.")
     try:
         if source.stat().st_size == 0:
-            raise ValueError(f"{source}: the file is empty; it was never written to its end.")
+            raise DamagedFileError(f"{source}: the file is empty; it was never written to its end.")
         with safe_open(source, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            if metadata.get("format") != file_format:
-                raise ValueError(
-                    f"{source}: expected a {file_format} file, found safetensors of format "
-                    f"{metadata.get('format')!r}."
-                )
-            _check_version(source, metadata, version)
+            if "sha256" not in metadata:
+                _check_header(source, metadata, file_format, version)
             names = opened.keys()
             # copies in torch's own memory: its alignment decides the last bit of products
             tensors = {name: opened.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
-        raise ValueError(
+        raise DamagedFileError(
             f"{source}: not a {file_format} file, or a truncated one ({error})."
         ) from error
     except OSError as error:
         raise ValueError(f"{source}: cannot be read ({error.strerror or error}).") from error
     if metadata.get("sha256") != _digest(tensors, metadata):
-        raise ValueError(
+        raise DamagedFileError(
             f"{source}: the file is damaged: its contents do not match the digest that it was "
             "written with; take it from a backup, or fit and save again."
         )
+    _check_header(source, metadata, file_format, version)
     return tensors, _content(source, metadata)
 
 
@@ -116,7 +120,14 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
-def _check_version(source: Path, metadata: Mapping[str, str], version: int) -> None:
+def _check_header(
+    source: Path, metadata: Mapping[str, str], file_format: str, version: int
+) -> None:
+    if metadata.get("format") != file_format:
+        raise ValueError(
+            f"{source}: expected a {file_format} file, found safetensors of format "
+            f"{metadata.get('format')!r}."
+        )
     found = metadata.get("version", "")
     if not found.isdecimal():
         raise ValueError(f"{source}: expected a version number, found {found!r:.40}.")
