@@ -9,6 +9,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ SECONDS_BETWEEN_SAVES = 20.0
 _MOST_SECONDS = 50.0  # between saves, however long they take: an interruption loses no more
 SHARE = 0.05  # of the time, at most, that saving may take until then
 _FORMAT = "bayesnn-ct-state"
+_WHOLE, _BEFORE = "work", "~before."  # no part's name holds ~ or .
 _VERSION = 1  # raise it whenever older code would misread the files
 
 
@@ -28,7 +30,8 @@ class FileCheckpoint:
     """A `ct.checkpoint.Checkpoint` in a folder: one safetensors file for each part of the work.
 
     Files are written beside their place and renamed, so that a killed process leaves the last
-    state or the one before, whole. Each holds a digest of its numbers and says what work it belongs
+    state or the one before, whole. The one before is kept, as `~before.safetensors`, for the case
+    that the last cannot be read. Each holds a digest of its numbers and says what work it belongs
     to; a state of other work is never loaded. All parts together write at most once in `seconds`,
     less often where writing takes long: `due` is true that long after the last time. A state that
     is saved earlier, such as that of a part that is done, waits in memory for the next write, or
@@ -57,7 +60,7 @@ class FileCheckpoint:
         self._store = _Store(
             folder=folder, work=work_digest, seconds=every, clock=clock, written=clock(), wait=every
         )
-        self._name = "work"
+        self._name = _WHOLE
 
     def due(self) -> bool:
         """Return whether the last write is long enough ago."""
@@ -72,7 +75,11 @@ class FileCheckpoint:
             self.flush()
 
     def load(self) -> dict[str, Tensor] | None:
-        """Return the last state of this part and this work; None where there is none."""
+        """Return the last state of this part and this work; None where there is none.
+
+        Warns:
+            UserWarning: a state cannot be used, and why; the one before it is used, if it can be.
+        """
         waiting = self._store.waiting.get(self._name)
         return self._store.read(self._name) if waiting is None else dict(waiting)
 
@@ -98,13 +105,13 @@ class FileCheckpoint:
         self._store.write()
 
     def clear(self) -> None:
-        """Forget the states of all parts."""
-        self._store.waiting.clear()
-        shutil.rmtree(self._store.folder, ignore_errors=True)
+        """Forget the state of this part and of all parts of it."""
+        self._store.clear(self._name)
 
     def is_empty(self) -> bool:
         """Return whether no state is on disk."""
-        return not any(self._store.folder.glob("*.safetensors"))
+        # a name that begins with a dot is of a file that was being written
+        return not any(self._store.folder.glob("[!.]*.safetensors"))
 
 
 @dataclass
@@ -128,8 +135,11 @@ class _Store:
         try:
             for name in list(self.waiting):
                 self.folder.mkdir(exist_ok=True)
+                last, before = self._paths(name)
+                if last.exists():
+                    last.replace(before)
                 write_tensor_file(
-                    self._path(name),
+                    last,
                     self.waiting[name],
                     {"work": self.work},
                     file_format=_FORMAT,
@@ -149,13 +159,43 @@ class _Store:
         self.wait = max(self.seconds, min(took / SHARE, _MOST_SECONDS))
 
     def read(self, name: str) -> dict[str, Tensor] | None:
-        try:
-            tensors, content = read_tensor_file(
-                self._path(name), file_format=_FORMAT, version=_VERSION
-            )
-        except ValueError:
-            return None  # none there, or of a damaged disk
-        return tensors if content.get("work") == self.work else None
+        refused: list[str] = []
+        for path in self._paths(name):
+            if path.exists():
+                try:
+                    state = self._read(path)
+                except ValueError as error:
+                    refused.append(str(error).rstrip("."))
+                else:
+                    _say_refused(refused, "the state before it is used")
+                    return state
+        _say_refused(refused, "this part of the work begins anew")
+        return None
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.safetensors"
+    def clear(self, name: str) -> None:
+        """Forget a part and what is below it; the folder goes with its last state."""
+        for waiting in [one for one in self.waiting if f"{one}.".startswith(f"{name}.")]:
+            del self.waiting[waiting]
+        if name == _WHOLE:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        with suppress(OSError):  # such as a permission that was lost, or states of other parts
+            for path in self.folder.glob("*.safetensors"):
+                if path.name.replace(_BEFORE, ".").startswith(f"{name}."):
+                    path.unlink()
+            self.folder.rmdir()
+
+    def _read(self, path: Path) -> dict[str, Tensor]:
+        tensors, content = read_tensor_file(path, file_format=_FORMAT, version=_VERSION)
+        if content.get("work") != self.work:
+            raise ValueError(f"{path}: it is of another run.")
+        return tensors
+
+    def _paths(self, name: str) -> tuple[Path, Path]:
+        """Return where the last state of a part is, and the one before it."""
+        return self.folder / f"{name}.safetensors", self.folder / f"{name}{_BEFORE}safetensors"
+
+
+def _say_refused(reasons: list[str], then: str) -> None:
+    if reasons:
+        warnings.warn(f"state refused: {'; '.join(reasons)}; {then}.", stacklevel=2)

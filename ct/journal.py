@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,24 @@ except ImportError:  # not on Windows, where two runs of the same work are not t
     fcntl = None  # type: ignore[assignment]
 
 
+@dataclass(frozen=True, kw_only=True)
+class JournalLines:
+    """What a journal holds.
+
+    Attributes:
+        records: of the lines that are as they were written, in order.
+        damaged: numbers of the lines that are not, from 1.
+    """
+
+    records: list[dict[str, Any]]
+    damaged: list[int]
+
+
 class Journal:
     """JSON lines that are only ever appended; the last one counts once its line break is there.
 
-    While it is open it is locked, so that a second process cannot write the same work.
+    Before the JSON of each line stands its digest. While the journal is open it is locked, so that
+    a second process cannot write the same work.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,30 +42,39 @@ class Journal:
             BlockingIOError: another process has it open.
             OSError: it cannot be made.
         """
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            os.close(self._file)
-            raise
+        while True:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            try:
+                if fcntl is not None:
+                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._is_at(path):
+                    return
+            except BaseException:
+                os.close(self._file)
+                raise
+            os.close(self._file)  # whoever had it removed it before it was locked here
 
-    def lines(self) -> list[Any]:
+    def lines(self) -> JournalLines:
         """Return what is on record, and forget a line that was being written at the end."""
         size = os.fstat(self._file).st_size
         content = os.pread(self._file, size, 0)
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < size:
             os.ftruncate(self._file, len(whole))
-        return [json.loads(line) for line in whole.splitlines()]
+        found = [_record(line) for line in whole.split(b"\n")[:-1]]
+        return JournalLines(
+            records=[record for record in found if record is not None],
+            damaged=[number for number, record in enumerate(found, 1) if record is None],
+        )
 
-    def append(self, record: Any) -> None:
+    def append(self, record: dict[str, Any]) -> None:
         """Put one record on disk.
 
         Raises:
             OSError: there is no room; what was on record before stays.
         """
-        line = json.dumps(record).encode() + b"\n"
+        text = json.dumps(record).encode()
+        line = b"%s %s\n" % (_digest(text), text)
         before = os.fstat(self._file).st_size
         try:
             written = os.write(self._file, line)
@@ -67,3 +92,22 @@ class Journal:
     def close(self) -> None:
         """Close the file and let go of it."""
         os.close(self._file)
+
+    def _is_at(self, path: Path) -> bool:
+        try:
+            return os.path.samestat(path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """Return what a line holds; None where it is not what was written."""
+    digest, _, text = line.partition(b" ")
+    if digest != _digest(text):
+        return None
+    record: dict[str, Any] = json.loads(text)
+    return record
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

@@ -17,11 +17,12 @@ from ct.data.result_file import holds_result
 from ct.data.scan_input import ScanInput, open_scan
 from ct.data.simulation import check_output, versions
 from ct.diagnosis.noise_level import check_noise_level
+from ct.earlier_run import clean_up, open_partial
 from ct.finished_result import finished_records, work_to_json
 from ct.geometry import ImageGrid
 from ct.geometry_json import geometry_to_json
 from ct.method_choice import choose_method
-from ct.partial_result import PartialResult, open_partial, partial_path
+from ct.partial_result import PartialResult, partial_path
 from ct.possible_scan import check_memory
 from ct.problem import Method, PackagedMethod
 from ct.problem import Progress as SliceProgress
@@ -107,6 +108,7 @@ def reconstruct_file(
     earlier = None
     if config.resume and config.output.exists() and not partial_path(config.output).exists():
         earlier = finished_records(config.output, work)
+        clean_up(config.output)
     if earlier is None:
         records, resumed = _solve(config, source, solver, indices, work, units, progress)
     else:

@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from ct.checkpoint import Checkpoint
-from ct.checkpoint_file import FileCheckpoint
+from ct.checkpoint_file import _FORMAT, _VERSION, FileCheckpoint
+from ensembles.tensor_file import read_tensor_file, write_tensor_file
 
+LAST_AND_BEFORE = (".safetensors", "~before.safetensors")
 WORK = {"seed": 0, "slices": [0, 4], "noise_std": None}
 
 
@@ -57,8 +60,9 @@ def test_a_state_of_other_work_is_never_loaded(tmp_path: Path) -> None:
     one = at(tmp_path).part("slice-0")
     one.save({"step": torch.tensor(7)})
     one.flush()
-    assert at(tmp_path, seed=1).part("slice-0").load() is None
-    assert at(tmp_path, noise_std=0.1).part("slice-0").load() is None
+    for other in (at(tmp_path, seed=1), at(tmp_path, noise_std=0.1)):
+        with pytest.warns(UserWarning, match=r"work\.slice-0\.safetensors: it is of another run"):
+            assert other.part("slice-0").load() is None
     assert at(tmp_path).part("slice-0").load() is not None
 
 
@@ -106,15 +110,89 @@ def test_slow_writing_is_done_less_often(tmp_path: Path, monkeypatch: pytest.Mon
         clock.now = 0.0
 
 
-def test_a_damaged_state_is_none(tmp_path: Path) -> None:
+def _truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _bit_flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 4
+    path.write_bytes(content)
+
+
+def _of_another_run(path: Path) -> None:
+    tensors, content = read_tensor_file(path, file_format=_FORMAT, version=_VERSION)
+    content["work"] = "0" * 64
+    write_tensor_file(path, tensors, content, file_format=_FORMAT, version=_VERSION)
+
+
+def _of_a_newer_version(path: Path) -> None:
+    tensors, content = read_tensor_file(path, file_format=_FORMAT, version=_VERSION)
+    write_tensor_file(path, tensors, content, file_format=_FORMAT, version=_VERSION + 1)
+
+
+DAMAGES = {
+    _truncated: "truncated",
+    _emptied: "empty",
+    _bit_flipped: "digest",
+    _of_another_run: "another run",
+    _of_a_newer_version: "install a newer bayesnn",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_state_that_cannot_be_used_is_named_and_the_one_before_it_is_used(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    work = at(tmp_path).part("fit")
+    for step in range(3):
+        work.save({"step": torch.tensor(step), "image": torch.arange(1000)})
+        work.flush()
+    last, before = (tmp_path / "state" / f"work.fit{end}" for end in LAST_AND_BEFORE)
+    assert sorted((tmp_path / "state").iterdir()) == sorted([last, before])
+    damage(last)
+    with pytest.warns(UserWarning, match=f"fit.safetensors.*{DAMAGES[damage]}.*before it is used"):
+        found = at(tmp_path).part("fit").load()
+    assert found is not None
+    assert int(found["step"]) == 1
+    damage(before)
+    with pytest.warns(UserWarning, match=f"fit~before.safetensors.*{DAMAGES[damage]}.*begins anew"):
+        assert at(tmp_path).part("fit").load() is None
+
+
+def test_a_write_that_was_killed_leaves_the_state_before(tmp_path: Path) -> None:
     work = at(tmp_path)
-    work.save({"step": torch.arange(1000)})
+    work.save({"step": torch.tensor(7)})
     work.flush()
-    (file,) = (tmp_path / "state").iterdir()
-    file.write_bytes(file.read_bytes()[:-1])
-    assert at(tmp_path).load() is None
-    file.write_bytes(b"")
-    assert at(tmp_path).load() is None
+    last, before = (tmp_path / "state" / f"work{end}" for end in LAST_AND_BEFORE)
+    last.replace(before)  # as the first step of the next write does
+    (tmp_path / "state" / ".x.part.safetensors").write_bytes(b"half")
+    assert not work.is_empty()
+    assert at(tmp_path).load() == {"step": torch.tensor(7)}
+    before.unlink()
+    assert work.is_empty()
+
+
+def test_parts_are_forgotten_each_for_itself(tmp_path: Path) -> None:
+    work = at(tmp_path)
+    places = ("slice-1", "slice-10", "slice-2")
+    for _ in range(2):
+        for place in places:
+            work.part(place).part("fit").save({"step": torch.tensor(1)})
+        work.flush()
+    work.part("slice-1").part("rest").save({"step": torch.tensor(1)})  # waits in memory
+    work.part("slice-1").clear()
+    work.flush()
+    left = [at(tmp_path).part(place).part("fit").load() is not None for place in places]
+    assert left == [False, True, True]
+    assert at(tmp_path).part("slice-1").part("rest").load() is None
+    work.part("slice-10").clear()
+    work.part("slice-2").clear()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def finished(output: Path) -> list[int]:
     if not journal_path(output).exists():
         return []
     whole = journal_path(output).read_bytes().rpartition(b"\n")[0]
-    return [json.loads(line)["chunk"] for line in whole.splitlines()[1:]]
+    entries = [json.loads(line.partition(b" ")[2]) for line in whole.splitlines()]
+    return [entry["chunk"] for entry in entries if "chunk" in entry]
 
 
 def config(stack: Path, output: Path, **changes: object) -> ReconstructConfig:
