@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
-from benchmarks.regression.ard_gp import ArdGP
+from benchmarks.regression.ard_gp import ArdGP, with_factors
 from benchmarks.regression.deep_ensemble import DeepEnsemble
 from benchmarks.regression.dropout import MCDropout
 from benchmarks.regression.ensemble import Ensemble
 from benchmarks.regression.hmc import HMC
 from benchmarks.regression.laplace import OwnLaplace
 from benchmarks.regression.laplace_torch import LaplaceTorch
+from benchmarks.regression.leave_one_out import held_out_noise
 from benchmarks.regression.mean_field import MeanField
 from benchmarks.regression.method import Method, Settings
-from benchmarks.regression.ntkgp import ExactNTKGP
+from benchmarks.regression.ntkgp import FACTORS, ExactNTKGP
 from benchmarks.regression.single import SingleNetwork
 from benchmarks.regression.trees import BoostedTrees
 from ensembles import (
@@ -66,6 +67,11 @@ PEERS = named(
     SingleNetwork(),
     MCDropout(),
     ArdGP(),
+    ArdGP(
+        name="ARD GP, our noises",
+        candidates=with_factors(*FACTORS),
+        predictive_noise=held_out_noise,
+    ),
     DeepEnsemble(),
     LaplaceTorch(),
     MeanField(),

@@ -16,13 +16,14 @@ from benchmarks.regression.leave_one_out import held_out_noise
 from benchmarks.regression.method import Fitted, Settings
 from benchmarks.regression.prior import Prior, all_inputs, choose_prior, each_input
 
+FACTORS = (0.35, 0.5, 0.7)
+"""How closely the function follows its training rows: parts of the likelihood's noise."""
 PRIORS: Sequence[Settings] = tuple(
     {"groups": groups, "noise_factor": factor}
     for groups in (each_input, all_inputs)
-    for factor in (0.35, 0.5, 0.7)
+    for factor in FACTORS
 )
-"""One scale an input or one for all, and how closely the function follows its training rows: the
-part of the likelihood's noise by which it is fitted."""
+"""One scale an input or one for all, and the part of the noise by which the function is fitted."""
 
 
 @dataclass(frozen=True, kw_only=True)

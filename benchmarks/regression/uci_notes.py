@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.regression import uci_tables as tables
-from benchmarks.regression.ard_gp import MOST_ROWS as ARD_ROWS
 from benchmarks.regression.densities import TAILS
 from benchmarks.regression.ensemble import SECOND_ORDER_ROWS
 from benchmarks.regression.listed import FAMILY, LINEAR_WIDTH
 from benchmarks.regression.method import MOST_CANDIDATES
-from benchmarks.regression.ntkgp import PRIORS
+from benchmarks.regression.ntkgp import FACTORS
 from benchmarks.regression.prior import DEPTH, MOST_ROWS
 from benchmarks.regression.uci_summary import SetSummary
 
 _MEMBERS = next(iter(FAMILY.values()))
-_PARTS = ", ".join(f"{part:g}" for part in dict.fromkeys(one["noise_factor"] for one in PRIORS))
+_PARTS = ", ".join(f"{part:g}" for part in FACTORS)
 
 HOW_TO_READ = """
 NLL is the mean over test rows, then over splits; ± is s/√splits. Differences to the best NTKGP
@@ -46,8 +45,11 @@ all methods of the table below, none of which has candidates of its own. The bes
 on each split, the member of the family with the smallest validation NLL. Ensembles have
 {_MEMBERS.n_members} members of width {_MEMBERS.width} ({LINEAR_WIDTH} for NTKGP-lin), trained by at
 most {_MEMBERS.steps} steps of Gauss–Newton up to {SECOND_ORDER_ROWS} rows (NTKGP-lin always) and by
-{_MEMBERS.adam_steps} steps of Adam beyond. The ARD GP's scales come from {ARD_ROWS} rows at most,
-and its noise is the likelihood's or more, so it has less to choose from than ours.
+{_MEMBERS.adam_steps} steps of Adam beyond.
+
+**The ARD GP's scales** come from the same rows. Its noise is the likelihood's or more, for all rows
+alike. With "our noises" its function is fitted with the parts of σ above and its noise at new rows
+found as ours: what these two change is then no part of the comparison.
 """
 CONVERGED = """
 **Did members converge, and stay lazy?** Converged is the trainer's own criterion (of Adam, that
@@ -78,7 +80,7 @@ whose best NTKGP ensemble missed the published NLL on wine-red, and whose ensemb
 interpolate did best on rows close to training rows, led to the two noises of our prior's methods
 and to scales from all rows. Their parts of σ were chosen on validation parts of the training rows
 of splits 0 to 3 of all four sets, in which copies of training rows stand as in the test parts.
-Other methods did not get them.
+The ARD GP got them later, as a row of its own; other methods did not.
 """
 LEFT_OUT = """
 Hamiltonian Monte Carlo runs on yacht alone, one chain of 100 draws, which has not settled where its

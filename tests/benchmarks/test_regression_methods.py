@@ -4,16 +4,24 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.regression.ard_gp import ArdGP, _chosen
+from bayesnn.gp.exact import fit_gp
+from benchmarks.regression import ard_gp, prior
+from benchmarks.regression.ard_gp import _chosen
 from benchmarks.regression.dropout import MCDropout
 from benchmarks.regression.laplace import OwnLaplace
+from benchmarks.regression.leave_one_out import held_out_noise
 from benchmarks.regression.listed import EXACT, FAMILY, NAMES, PEERS, WITH_PRIOR
 from benchmarks.regression.mean_field import MeanField
 from benchmarks.regression.method import MOST_CANDIDATES
 from benchmarks.regression.ntkgp import PRIORS
 from benchmarks.regression.perceptron import evaluate, first_params, train
 
-PACKAGES = {"boosted trees": "catboost", "ARD GP": "gpytorch", "laplace-torch": "laplace"}
+PACKAGES = {
+    "boosted trees": "catboost",
+    "ARD GP": "gpytorch",
+    "ARD GP, our noises": "gpytorch",
+    "laplace-torch": "laplace",
+}
 SHORT = {"steps": 40, "weight_decay": 1e-3}
 FIRST = {
     "single network": SHORT,
@@ -143,11 +151,12 @@ def test_laplace_torch_is_the_same_posterior_where_its_precisions_are_ours():
     assert float(post.noise_variance[0]) == pytest.approx(variance)
 
 
-def test_ard_gp_is_the_textbook_posterior_of_its_scales():
+@pytest.mark.parametrize(("name", "factor"), [("ARD GP", 1.5), ("ARD GP, our noises", 0.5)])
+def test_ard_gp_is_the_textbook_posterior_of_its_scales(name, factor):
     pytest.importorskip("gpytorch")
     X, y = _data()
-    settings = {"smoothness": float("inf"), "noise_factor": 1.5}
-    fitted = ArdGP().fit(X, y, settings=settings, seed=0)
+    settings = {"smoothness": float("inf"), "noise_factor": factor}
+    fitted = PEERS[name].fit(X, y, settings=settings, seed=0)
     order = fitted.facts["evidence"], fitted.facts["noise"]
     rows = torch.cat((X, y.unsqueeze(1)), dim=1)
     permutation = _rows_in_order(rows)
@@ -161,14 +170,58 @@ def test_ard_gp_is_the_textbook_posterior_of_its_scales():
     def kernel(a, b):
         return size * np.exp(-0.5 * torch.cdist(a / length, b / length).numpy() ** 2)
 
-    gram = kernel(X, X) + (1.5 * scales.noise_std) ** 2 * np.eye(len(X))
+    training = factor * scales.noise_std
+    gram = kernel(X, X) + training**2 * np.eye(len(X))
     cross = kernel(X[:4] + 0.3, X)
     post = fitted.predict(X[:4] + 0.3)
     mean = scales.mean + cross @ np.linalg.solve(gram, y.numpy() - scales.mean)
     np.testing.assert_allclose(post.mean, mean, rtol=1e-5)
     variance = size - np.einsum("ij,ji->i", cross, np.linalg.solve(gram, cross.T))
     np.testing.assert_allclose(post.epistemic_variance, variance, rtol=1e-3, atol=1e-7)
-    np.testing.assert_allclose(post.noise_variance, (1.5 * scales.noise_std) ** 2)
+    process = fit_gp(lambda a, b=None: torch.as_tensor(kernel(a, a if b is None else b)),
+                     X, y - scales.mean, noise_std=training)  # fmt: skip
+    noise = {"ARD GP": training, "ARD GP, our noises": held_out_noise(process)}[name]
+    np.testing.assert_allclose(post.noise_variance, noise**2, rtol=1e-3)
+
+
+class _Flat:
+    mean, noise_std, evidence = 0.0, 1.0, 0.0
+
+    def __call__(self, a, b=None):
+        return torch.ones(len(a), len(a if b is None else b), dtype=torch.float64)
+
+
+def test_ard_gp_sees_the_rows_that_our_prior_sees(monkeypatch):
+    assert ard_gp.MOST_ROWS == prior.MOST_ROWS
+    seen = []
+    monkeypatch.setattr(ard_gp, "_chosen", lambda rows, _: seen.append(rows) or _Flat())
+    X, y = _data(1300)
+    PEERS["ARD GP"].fit(X, y, settings=PEERS["ARD GP"].candidates[0], seed=0)
+    (rows,) = seen
+    assert set(rows) == set(map(tuple, torch.cat((X, y.unsqueeze(1)), dim=1).tolist()))
+
+
+def test_a_search_that_steps_too_far_turns_back(monkeypatch):
+    gpytorch = pytest.importorskip("gpytorch")
+    from linear_operator.utils.errors import NanError
+
+    X, y = _data()
+    model = ard_gp._model(gpytorch, X, y, 2.5)
+    forward, calls = type(model).forward, []
+
+    def fails_twice(self, rows):
+        calls.append(rows)
+        if len(calls) in {3, 5}:
+            raise NanError
+        return forward(self, rows)
+
+    monkeypatch.setattr(type(model), "forward", fails_twice)
+    evidence = ard_gp._maximise(gpytorch, model)
+    undisturbed = ard_gp._maximise(gpytorch, ard_gp._model(gpytorch, X, y, 2.5))
+    assert evidence == pytest.approx(undisturbed, abs=1e-6)
+    with torch.no_grad():
+        likelihood = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
+        assert evidence == pytest.approx(float(likelihood(model(X), y)), rel=1e-6)
 
 
 def _rows_in_order(rows):

@@ -7,7 +7,12 @@ from benchmarks import uci
 from benchmarks.record_file import read_records
 from benchmarks.regression.listed import EXACT, NAMES, SAMPLED
 
-PEERS = {"boosted trees": "catboost", "ARD GP": "gpytorch", "laplace-torch": "laplace"}
+PEERS = {
+    "boosted trees": "catboost",
+    "ARD GP": "gpytorch",
+    "ARD GP, our noises": "gpytorch",
+    "laplace-torch": "laplace",
+}
 AGAIN = (EXACT.name, "NTKGP-param", "MC dropout", "mean field")
 
 
