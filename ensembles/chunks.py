@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ensembles.checkpoint import OpenCheckpoint
+from ensembles.open_checkpoint import OpenCheckpoint
 from ensembles.progress import Callback, Progress
 from ensembles.trainers.monitor import Monitor, State
 from ensembles.trainers.problem import Trained

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 
 from bayesnn.networks import prior_precision
 from bayesnn.seeds import seeded_generator
-from ensembles.checkpoint import Checkpoint, OpenCheckpoint, checkpoint_at, digest
+from ensembles.checkpoint import Checkpoint, open_checkpoint
 from ensembles.chunks import train_in_chunks
+from ensembles.digest import digest
 from ensembles.evaluation import over_members, shift_values
 from ensembles.losses import Loss, SquaredError
 from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
@@ -88,9 +90,9 @@ def fit_members(
         row_weight: what multiplies the loss of each datum, positive; None for 1.
         callback: hears of every step, a `Progress`; where it returns True the members that it
             was told of stay as they are, and the next ones are trained.
-        checkpoint: a folder, or `checkpoint_at(...)`. A fit that was interrupted and is called
-            again goes on from there, and ends bit for bit as if it had not been; one that was
-            finished is read. Nothing is deleted in the end.
+        checkpoint: a folder or an fsspec address, or `checkpoint_at(...)`. A fit that was
+            interrupted and is called again goes on from there, and ends bit for bit as if it had
+            not been; one that was finished is read. Nothing is deleted in the end.
         memory_budget: bytes that members trained at once may take; None for the trainer's, or
             what suits the device. Where memory runs out nevertheless the chunks are halved.
         verbose: whether to draw a progress bar on stderr, if that is a terminal.
@@ -103,7 +105,8 @@ def fit_members(
 
     Raises:
         FloatingPointError: every member diverged.
-        ValueError: the checkpoint is damaged, or belongs to another fit; the network has no
+        ValueError: the checkpoint belongs to another fit, another process is at it, or it cannot
+            be written; the network has no
             prior, no linear read-out where the method needs one, or is random.
         torch.OutOfMemoryError: not even one member fits.
     """
@@ -112,20 +115,6 @@ def fit_members(
     each = trainer.bytes_per_member(member_size(network, method, x, y.shape[1]))
     given_budget = memory_budget or trainer.memory_budget
     budget = given_budget or _default_budget(x.device, each)
-    kept = None
-    if checkpoint is not None:
-        where = checkpoint if isinstance(checkpoint, Checkpoint) else checkpoint_at(checkpoint)
-        kept = OpenCheckpoint(
-            where,
-            {
-                "network": _network_digest(network),
-                "X": digest(x), "y": digest(y), "sample weights": digest(row_weight),
-                "method": digest(method), "trainer": digest(trainer), "loss": digest(loss),
-                "number of members": digest(n_members), "seed": digest(seed),
-                "device": digest(x.device.type), "first member": digest(first),
-                "start": digest(start),
-            },
-        )  # fmt: skip
 
     def problem_of(numbers: range) -> TrainingProblem:
         problem = training_problem(
@@ -141,7 +130,20 @@ def fit_members(
         trained = trainer.train(problem, seed=seed, monitor=monitor)
         return trained, _part(problem, trained)
 
-    with progress_bar(shown=verbose) as draw:
+    with ExitStack() as until_the_end:
+        kept = None
+        if checkpoint is not None:
+            identity = {
+                "network": _network_digest(network),
+                "X": digest(x), "y": digest(y), "sample weights": digest(row_weight),
+                "method": digest(method), "trainer": digest(trainer), "loss": digest(loss),
+                "number of members": digest(n_members), "seed": digest(seed),
+                "device": digest(x.device.type), "first member": digest(first),
+                "start": digest(start),
+            }  # fmt: skip
+            opened = open_checkpoint(checkpoint, identity, members=range(first, n_members))
+            kept = until_the_end.enter_context(opened)
+        draw = until_the_end.enter_context(progress_bar(shown=verbose))
         parts = train_in_chunks(
             train,
             lambda numbers, trained: _part(problem_of(numbers), trained),
