@@ -13,7 +13,6 @@ from torch import Tensor
 from ct.artefacts.stripes import remove_stripes
 from ct.checkpoint import Checkpoint
 from ct.data.measured import Measured
-from ct.data.scan_input import ScanInput
 from ct.problem import Progress
 from ct.result_metadata import Metadata, slice_record
 from ct.slices import SliceSolver
@@ -36,57 +35,69 @@ class Chunk:
     records: list[Metadata]
 
 
-def solve_chunk(
-    source: ScanInput,
-    solver: SliceSolver,
-    numbers: list[int],
-    *,
-    noise_std: float | None,
-    without_stripes: bool = False,
-    checkpoint: Checkpoint | None = None,
-    progress: Progress | None,
-) -> Chunk:
-    """Read some slices and reconstruct them.
+@dataclass(frozen=True, kw_only=True)
+class ChunkWork:
+    """What is done with every chunk of a scan, from its measurements to values in the file.
 
-    Args:
-        source: the scan.
-        solver: what all slices share.
-        numbers: the slices' numbers in the scan, one after the other.
+    Attributes:
         noise_std: each ray's noise; None for what the scan knows of it, or an estimate.
         without_stripes: take stripes out first.
-        checkpoint: where the work on each slice may leave its state; None for nowhere.
-        progress: called with the steps of the method over these slices.
-
-    Returns:
-        Their images, and what is to be said of each.
-
-    Raises:
-        ValueError: a slice cannot be read, or its noise not estimated.
+        mu_water: attenuation of water in 1/mm, for images in Hounsfield units; None leaves them.
     """
-    measured = [source.read(index) for index in numbers]
-    sinograms = torch.from_numpy(np.stack([one.values for one in measured]))
-    solved = solver.solve(
-        remove_stripes(sinograms) if without_stripes else sinograms,
-        [noise_of(noise_std, one) for one in measured],
-        first_slice=numbers[0],
-        checkpoint=checkpoint,
-        progress=progress,
-    )
-    images = {}
-    for name in ("mean", "std", "samples"):
-        values = [getattr(one.estimate, name) for one in solved]
-        if all(value is not None for value in values):
-            images[name] = torch.stack(values).cpu().numpy()
-    records = [
-        {
-            **slice_record(index, one),
-            "raised": ray.n_raised,
-            "missing": ray.n_missing,
-            "noise_std_source": _noise_source(noise_std, ray),
-        }
-        for index, one, ray in zip(numbers, solved, measured, strict=True)
-    ]
-    return Chunk(images=images, records=records)
+
+    noise_std: float | None
+    without_stripes: bool = False
+    mu_water: float | None = None
+
+    def solve(
+        self,
+        solver: SliceSolver,
+        numbers: list[int],
+        measured: list[Measured],
+        *,
+        checkpoint: Checkpoint | None = None,
+        progress: Progress | None,
+    ) -> Chunk:
+        """Reconstruct some slices.
+
+        Args:
+            solver: what all slices share.
+            numbers: the slices' numbers in the scan, one after the other.
+            measured: their measurements.
+            checkpoint: where the work on each slice may leave its state; None for nowhere.
+            progress: called with the steps of the method over these slices.
+
+        Returns:
+            Their images, and what is to be said of each.
+
+        Raises:
+            ValueError: a slice's noise cannot be estimated.
+        """
+        sinograms = torch.from_numpy(np.stack([one.values for one in measured]))
+        solved = solver.solve(
+            remove_stripes(sinograms) if self.without_stripes else sinograms,
+            [noise_of(self.noise_std, one) for one in measured],
+            first_slice=numbers[0],
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        images = {}
+        for name in ("mean", "std", "samples"):
+            values = [getattr(one.estimate, name) for one in solved]
+            if all(value is not None for value in values):
+                images[name] = torch.stack(values).cpu().numpy()
+        if self.mu_water is not None:
+            images = images_in_hounsfield(images, self.mu_water)
+        records = [
+            {
+                **slice_record(index, one),
+                "raised": ray.n_raised,
+                "missing": ray.n_missing,
+                "noise_std_source": _noise_source(self.noise_std, ray),
+            }
+            for index, one, ray in zip(numbers, solved, measured, strict=True)
+        ]
+        return Chunk(images=images, records=records)
 
 
 def images_in_hounsfield(images: Images, mu_water: float) -> Images:

@@ -25,7 +25,8 @@ from ct.figure import reconstruction_panels, save_figure
 from ct.reconstruct_config import ReconstructConfig
 from ct.result import Reconstruction
 from ct.slice_scores import score_image
-from ct.workflow import Progress, reconstruct_file
+from ct.slice_tally import Progress
+from ct.workflow import reconstruct_file
 
 _QUICK = {"n_folds": 5}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ct.data.scan_options import ScanOptions
+
+if TYPE_CHECKING:
+    from bayesnn.executors.protocol import Executor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class ReconstructConfig:
         memory_budget: bytes that the slices, members or samples in work at once may take; None for
             256 MiB on a CPU, and on a GPU for a 32nd of its memory (slices; 256 MiB at least) or a
             quarter (members, samples).
+        executor: whose workers reconstruct the slices, such as
+            `bayesnn.executors.local_executor(2)`; None for this process. The numbers are the same.
         figure: a picture of the middle slice to draw; None for none.
         figures: a folder for a picture of every slice; None for none.
         scan: what the user says of the file.
@@ -53,6 +58,7 @@ class ReconstructConfig:
     mu_water: float | None = None
     samples: bool | None = None
     memory_budget: int | None = None
+    executor: Executor | None = None
     figure: Path | None = None
     figures: Path | None = None
     scan: ScanOptions = field(default_factory=ScanOptions)

@@ -21,7 +21,7 @@ def test_without_pyro_nothing_starts(
 ) -> None:
     for name in {"pyro", *(name for name in sys.modules if name.split(".")[0] == "pyro")}:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delattr("ct.workflow.open_partial")  # what would put the first byte on the disk
+    monkeypatch.delattr("ct.run_loop.open_partial")  # what would put the first byte on the disk
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file["sinogram"] = np.ones((1, 12, 9), dtype=np.float32)
         file["angles"] = np.arange(12) * np.pi / 12
