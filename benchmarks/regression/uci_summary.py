@@ -42,15 +42,15 @@ class SetSummary:
         values = self._values(method, what)
         return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
-    def against_best(self, method: str) -> Difference | None:
-        """Return NLL minus that of the best NTKGP ensemble; None of fewer than two splits."""
+    def against_best(self, method: str, what: str = "nll") -> Difference | None:
+        """Return a score minus that of the best NTKGP ensemble; None of fewer than two splits."""
         ours, theirs = self.by_method.get(BEST, {}), self.by_method.get(method, {})
         common = sorted(set(ours) & set(theirs))
         if len(common) < 2 or method == BEST:
             return None
         return over_splits(
-            [theirs[i]["nll"] for i in common],
-            [ours[i]["nll"] for i in common],
+            [theirs[i][what] for i in common],
+            [ours[i][what] for i in common],
             test_share=1 - TRAIN_SHARE,
         )
 

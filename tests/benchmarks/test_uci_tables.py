@@ -82,6 +82,34 @@ def test_the_first_paragraph_begins_with_losses():
     assert lead(summaries(better)).startswith("No method has a smaller mean NLL")
 
 
+def _with_copies():
+    """NLL of all rows and without copies, by split."""
+    found = {
+        **dict.fromkeys(FAMILY, ((1.0, 1.4), (1.1, 1.3), (0.9, 1.5))),
+        "overtakes": ((2.0, 1.1), (2.0, 1.2), (2.0, 1.3)),
+        "behind": ((2.0, 2.0), (2.0, 2.1), (2.0, 2.2)),
+        "ahead": ((0.5, 0.6), (0.6, 0.7), (0.4, 0.8)),
+        "falls behind": ((0.5, 1.6), (0.6, 1.7), (0.4, 1.8)),
+    }
+    return [
+        _record(method, i, nll, 0.1 if method in FAMILY else None, copied=4) | {"nll alone": alone}
+        for method, each in found.items()
+        for i, (nll, alone) in enumerate(each)
+    ]
+
+
+def test_a_lead_that_is_owed_to_copies_is_said():
+    text = lead(summaries(_with_copies()))
+    losses, copies, _ = text.split("On yacht", 1)[0], *text.split("On yacht", 1)[1].split(". ", 1)
+    assert "yacht: ahead by 0.500" in losses
+    assert "falls behind by 0.500" in losses
+    assert copies.endswith(
+        "copies of training rows, 4 a split: without them the best NTKGP ensemble's NLL is 1.400, "
+        "and it is behind overtakes by 0.200 (3.0)"
+    )
+    assert "copies" not in lead(summaries(_records()))
+
+
 def test_rows_are_in_order_with_the_published_number_among_them():
     found = rows(summaries(_records()))
     assert [row[1] for row in found] == [
