@@ -27,7 +27,7 @@ class RemoteFolder:
             self._files, self._root = url_to_fs(self._address)
         except (ImportError, ValueError) as error:
             raise ValueError(
-                f"{address}: expected a path, or an address of fsspec; {error}."
+                f"{address}: expected a path, or an address that fsspec knows; {_said(error)}."
             ) from error
 
     def __str__(self) -> str:
@@ -69,8 +69,12 @@ class RemoteFolder:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / name
             write_tensor_file(local, tensors, content, file_format=file_format, version=version)
-            with self._saying(f"{name} cannot be written"):
-                self._files.put_file(str(local), f"{self._root}/{name}")
+            try:
+                with self._saying(f"{name} cannot be written"):
+                    self._files.put_file(str(local), f"{self._root}/{name}")
+            except ValueError:
+                self.remove(name)  # what there is of it, if any
+                raise
 
     def remove(self, name: str) -> None:
         """Remove a file, if that can be."""
