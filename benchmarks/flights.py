@@ -34,6 +34,7 @@ from benchmarks.report import RESULTS, command_line
 
 FULL = Budget()
 GPU = Budget(steps=8000, subset=8000)  # of the defaults, what a GPU has more of
+STEPS_FOR = 50_000  # rows; of more, as many more steps, so that epochs are as many
 QUICK = Budget(
     members=3, draws=5, steps=20, batch_size=128, width=16, subset=200, inducing=16, trees=40,
     prior_rows=150,
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
             setting=Setting(
                 rows=rows,
                 most=options.test_rows or (QUICK_TEST_ROWS if options.quick else TEST_ROWS),
-                budget=budget,
+                budget=dataclasses.replace(budget, steps=_steps(budget.steps, rows, options)),
                 seed=options.seed,
             ),
         )
@@ -84,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         report = flights_report(outcome, data, name=name, command=command)
         paths.append(report.write(options.out))
     return paths
+
+
+def _steps(steps: int, rows: int, options: argparse.Namespace) -> int:
+    """Return as many steps as were asked for, or as keep the epochs where rows are more."""
+    return steps if options.steps else round(steps * max(1.0, rows / STEPS_FOR))
 
 
 def _run(data: Prepared, methods: Sequence[str], file: Path, *, workers: int) -> Outcome:
@@ -134,7 +140,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=_count, nargs="+", help="training rows; a report for each")
     for name, what in (
         ("members", "of an ensemble"),
-        ("steps", "of all networks"),
+        ("steps", "of all networks (8000 on a GPU, 2000 else; of over 50,000 rows in proportion)"),
         ("batch-size", "rows a step"),
         ("width", "units of a hidden layer"),
         ("draws", "of MC dropout and mean field"),

@@ -18,13 +18,14 @@ from benchmarks.flight_delays.prior import Prior
 Settings: TypeAlias = Mapping[str, Any]
 Predict: TypeAlias = Callable[[Float[Tensor, "n 8"]], Mixture]
 
-NETWORK = ("steps", "batch_size", "width", "depth", "prior_rows", "device")  # what these spend
+TRAINING = ("steps", "batch_size", "width", "depth", "device")  # what networks spend
+NETWORK = (*TRAINING, "prior_rows")  # those with the shared prior
 MOST_CANDIDATES = 4  # of every method alike
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What every method may spend; neural ones have one network, and take as many steps.
+    """What every method may spend; neural ones have as many units, and take as many steps.
 
     Attributes:
         members: of an ensemble.

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from benchmarks.comparison.cells import Record
 from benchmarks.comparison.paired import Difference
-from benchmarks.flight_delays.methods import BASE, FAMILY
+from benchmarks.flight_delays.methods import BASE, FAMILY, SAME_PRIOR
 from benchmarks.flight_delays.scores import Scores, difference, joined, summary
 from benchmarks.flight_delays.split import INSIDE, OUT_OF_DISTRIBUTION
 
@@ -82,18 +82,9 @@ def lead(outcome: Outcome, rows: int) -> str:
     best = outcome.best_of_family
     if best is None or BASE not in outcome.scores:
         return f"{rows:,} training rows; no NTKGP ensemble beside a deep ensemble was run."
-    opening = (
-        f"{rows:,} training rows: of the NTKGP ensembles {best} has the least validation NLL. "
-        "NLL a flight less the deep ensemble's, with its standard error clustered by day:"
-    )
-    said = [opening]
-    for part in (OUTSIDE, INSIDE):
-        found = outcome.against(best, part)
-        assert found is not None
-        said.append(f"{part} {worded(found)} ({_verdict(found.standard_errors)});")
-    crps = {part: outcome.against(best, part, "crps") for part in (OUTSIDE, INSIDE)}
-    minutes = (f"{part} {worded(found)}" for part, found in crps.items() if found is not None)
-    said.append(f"CRPS likewise, in minutes: {', '.join(minutes)}.")
+    said = [f"{rows:,} training rows: of the NTKGP ensembles {best} has the least validation NLL."]
+    for other in (BASE, SAME_PRIOR):
+        said += _against(outcome, best, other)
     for part in (OUTSIDE, INSIDE):
         ahead, level = [], []
         for name in outcome.methods:
@@ -107,6 +98,20 @@ def lead(outcome: Outcome, rows: int) -> str:
             f"and is behind {_listed(level)} by less."
         )
     return " ".join(said)
+
+
+def _against(outcome: Outcome, method: str, other: str) -> list[str]:
+    """Return sentences on NLL and CRPS; none where the other method was not run."""
+    if outcome.against(method, INSIDE, other=other) is None:
+        return []
+    said = [f'NLL a flight less that of "{other}", its standard error clustered by day:']
+    for part in (OUTSIDE, INSIDE):
+        found = outcome.against(method, part, other=other)
+        assert found is not None
+        said.append(f"{part} {worded(found)} ({_verdict(found.standard_errors)});")
+    crps = (outcome.against(method, part, "crps", other=other) for part in (OUTSIDE, INSIDE))
+    minutes = [worded(found) for found in crps if found is not None]
+    return [*said, f"CRPS, in minutes: {OUTSIDE} {minutes[0]}, {INSIDE} {minutes[1]}."]
 
 
 def worded(found: Difference) -> str:

@@ -43,7 +43,8 @@ class Setting:
     def name_for(self, method: Method) -> str:
         """Return what kept results are found by: everything that they depend on but code."""
         spent = (f"{name} {getattr(self.budget, name)}" for name in method.spends)
-        return f"{self.rows} rows; most {self.most}, {', '.join(spent)}"
+        tried = hashlib.sha256(repr(tuple(map(dict, method.candidates))).encode()).hexdigest()[:8]
+        return f"{self.rows} rows; most {self.most}, {', '.join(spent)}; candidates {tried}"
 
     @property
     def prior_name(self) -> str:

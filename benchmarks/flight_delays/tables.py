@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.flight_delays.noise import DEGREES
-from benchmarks.flight_delays.notes import (
-    HISTORY,
-    about_budget,
-    about_data,
-    fewer_candidates,
-    tried,
-)
+from benchmarks.flight_delays.notes import HISTORY, about_budget, about_data, tried
 from benchmarks.flight_delays.outcome import OUTSIDE, Outcome, lead, worded
 from benchmarks.flight_delays.run import Prepared
 from benchmarks.flight_delays.shift import COLUMNS as SHIFT_COLUMNS
@@ -71,7 +65,7 @@ def flights_report(outcome: Outcome, prepared: Prepared, *, name: str, command: 
     return Report(
         name=name,
         title=f"Flight delays: {rows:,} training rows, tests on later days and unseen airports",
-        lead=lead(outcome, rows) + fewer_candidates(outcome),
+        lead=lead(outcome, rows),
         command=command,
         columns=COLUMNS,
         rows=[_line(outcome, method) for method in outcome.methods],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,15 +15,19 @@ from ensembles import (
     EnsembleClassifier,
     adam,
     cross_entropy,
+    deep_ensemble,
     one_hot_regression,
 )
 from ensembles.likelihoods.one_hot_regression import OneHotRegression
 from ensembles.likelihoods.protocol import ClassLikelihood
 from ensembles.methods.protocol import Method
+from ensembles.trainers.adam import STEP
 
 Prior = tuple[ClassLikelihood, float]
 """Likelihood (σ in units of the indicators) and scale of the prior."""
 
+AS_USED = (0.1, 0.3, 1.0, 3.0)  # largest learning rates, in units of the package's default
+HE = 2**0.5  # scale of the weights of ReLU networks (He et al., 2015)
 # without regulariser nor noise, so that σ does nothing
 PLAIN: tuple[Prior, ...] = (
     (one_hot_regression(noise_std=0.03), 1.0),
@@ -54,23 +59,40 @@ def ensemble(
     )
 
 
-def single(method: Callable[[], Method], priors: Sequence[Prior]) -> tuple[Candidate, ...]:
-    """Return the same candidates with one member."""
+def as_used() -> tuple[Candidate, ...]:
+    """Return those of deep ensembles as they are used: cross-entropy, the learning rate chosen."""
     return tuple(
-        Candidate(said=one.said, fit=partial(_alone, fit=one.fit))
-        for one in ensemble(method, priors)
-    )
+        Candidate(
+            said=f"{_said(cross_entropy())}, learning rate {rate:g}",
+            fit=partial(
+                fit_ensemble, method=deep_ensemble(), likelihood=cross_entropy(), weight_std=HE,
+                rate=rate,
+            ),
+        )
+        for rate in AS_USED
+    )  # fmt: skip
+
+
+def alone(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Return the same candidates with one member."""
+    return tuple(Candidate(said=one.said, fit=partial(_alone, fit=one.fit)) for one in candidates)
 
 
 def fit_ensemble(
-    training: Training, *, method: Method, likelihood: ClassLikelihood, weight_std: float
+    training: Training,
+    *,
+    method: Method,
+    likelihood: ClassLikelihood,
+    weight_std: float,
+    rate: float = 1.0,
 ) -> Functions:
     """Train the members; the temperature is left to the caller, who has held-out images."""
-    budget = training.budget
+    budget, network = training.budget, training.network(weight_std)
+    largest = rate * STEP / math.sqrt(sum(p.numel() for p in network.parameters()))
     model = EnsembleClassifier(
-        training.network(weight_std), method=method, likelihood=likelihood,
+        network, method=method, likelihood=likelihood,
         n_members=training.n_members, temperature=1.0,
-        trainer=adam(steps=budget.steps, batch_size=budget.batch_size),
+        trainer=adam(steps=budget.steps, batch_size=budget.batch_size, learning_rate=largest),
         random_state=training.seed, device=training.x.device,
     ).fit(training.x, training.y)  # fmt: skip
     if len(model.members_) < training.n_members:

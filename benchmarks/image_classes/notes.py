@@ -6,6 +6,7 @@ from collections import Counter
 
 from benchmarks.image_classes.budget import Budget
 from benchmarks.image_classes.letters import LIKE_DIGITS
+from benchmarks.image_classes.methods import BASELINE, SAME_LIKELIHOOD
 from benchmarks.image_classes.tables import failures
 from benchmarks.record_file import Record
 
@@ -23,7 +24,9 @@ def notes(one: Budget, records: list[Record]) -> list[str]:
         f"candidate settings judged by {one.choosing} members each, {one.members} members scored "
         f"({one.draws} draws for posteriors of one network and the Gaussian process, which sees "
         f"at most {one.kernel_rows} training images and takes scale and noise by marginal "
-        "likelihood)."
+        f"likelihood). {BASELINE} and single network are as they are used: cross-entropy, weights "
+        f"of He's scale, the learning rate chosen. {SAME_LIKELIHOOD} is trained, and its "
+        "uncertainty read, as our members are, without regulariser and added function."
     )
     choices = (
         "Chosen on validation images (16 % of all; 20 % are test, 64 % train): the setting that "

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from benchmarks.image_classes.corruptions import LEVELS
-from benchmarks.image_classes.methods import BASELINE, OURS
+from benchmarks.image_classes.methods import BASELINE, OURS, SAME_LIKELIHOOD
 from benchmarks.image_classes.summary import (
     FAMILY,
     Mean,
@@ -41,12 +41,28 @@ def lead(records: Records) -> str:
     target = _target(records)
     if BASELINE not in records or target is None:
         return "No deep ensembles among the methods: nothing to compare with."
-    losers, winners, even = [], [], []
+    winners, parts = _compared(records, BASELINE, target)
+    if not parts:
+        return f"Fewer than two splits: nothing can be said about {target} yet."
+    verdict = "is reached by" if winners else "is not reached by any of"
+    names = ", ".join(winners) or "ours"
+    said = (
+        f"OOD AUROC on {target} above deep ensembles' by two standard errors at equal accuracy "
+        f"(within {EQUAL} points) {verdict} {names}. {parts}"
+    )
+    if SAME_LIKELIHOOD in records and (closer := _compared(records, SAME_LIKELIHOOD, target)[1]):
+        said += f' Against "{SAME_LIKELIHOOD}" in their place. {closer}'
+    return said + _better(records, target)
+
+
+def _compared(records: Records, baseline: str, target: str) -> tuple[list[str], str]:
+    """Return who of ours is clearly above a baseline, and how all of ours fare, in words."""
+    losers, winners, even, names = [], [], [], []
     for name in (*OURS, FAMILY):
         if name not in records:
             continue
-        auroc = difference(records[name], records[BASELINE], outside(target))
-        accuracy = difference(records[name], records[BASELINE], inside("accuracy"))
+        auroc = difference(records[name], records[baseline], outside(target))
+        accuracy = difference(records[name], records[baseline], inside("accuracy"))
         if auroc is None or accuracy is None:
             continue
         said = (
@@ -56,27 +72,21 @@ def lead(records: Records) -> str:
         equal = 100 * accuracy.mean >= -EQUAL
         if auroc.mean > 2 * auroc.standard_error and equal:
             winners.append(said)
+            names.append(name)
         elif auroc.mean < 0 or not equal:
             losers.append(said)
         else:
             even.append(said)
-    parts = [
+    parts = (
         f"{start}: {'; '.join(some)}."
         for start, some in (
-            ("Below deep ensembles, or of less accuracy", losers),
+            ("Below, or of less accuracy", losers),
             ("Above by two standard errors or less", even),
             ("Above by more than two standard errors at equal accuracy", winners),
         )
         if some
-    ]
-    verdict = "is reached by" if winners else "is not reached by any of"
-    names = ", ".join(one.split(" +")[0] for one in winners) or "ours"
-    if not parts:
-        return f"Fewer than two splits: nothing can be said about {target} yet."
-    return (
-        f"OOD AUROC on {target} above deep ensembles' by two standard errors at equal accuracy "
-        f"(within {EQUAL} points) {verdict} {names}. " + " ".join(parts) + _better(records, target)
     )
+    return names, " ".join(parts)
 
 
 def uncertainty_table(records: Records) -> str:

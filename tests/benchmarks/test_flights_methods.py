@@ -23,9 +23,10 @@ from benchmarks.flight_delays.method import (
     Settings,
     choose,
 )
-from benchmarks.flight_delays.methods import BASE, FAMILY, METHODS
+from benchmarks.flight_delays.methods import BASE, FAMILY, METHODS, SAME_PRIOR, SINGLE
 from benchmarks.flight_delays.mixture import Mixture
 from benchmarks.flight_delays.noise import DEGREES, FREE, HELD, PRIORS, as_mixture, noise_loss
+from benchmarks.flight_delays.plain_ensemble import PLAIN
 from benchmarks.flight_delays.prior import (
     FURTHEST,
     Prior,
@@ -109,12 +110,31 @@ def test_budgets_are_alike_and_seeds_count(name: str) -> None:
 
 
 def test_networks_have_the_same_candidates_but_for_what_holds_them() -> None:
+    wanted = {SINGLE: PLAIN, BASE: PLAIN, SAME_PRIOR: FREE}
     for name in METHODS.keys() - {*ALONE, "CatBoost"}:
-        wanted = FREE if name in {"single network", BASE} else HELD
-        assert METHODS[name].candidates is wanted
-    assert {BASE, *FAMILY} <= METHODS.keys()
-    assert len(HELD) <= len(FREE) <= MOST_CANDIDATES  # the baseline has no fewer
-    assert (FREE[-1]["steps"], HELD[-1]["weight"]) == (1.0, 1.0)
+        assert METHODS[name].candidates is wanted.get(name, HELD)
+    assert {BASE, SAME_PRIOR, *FAMILY} <= METHODS.keys()
+    assert len(PLAIN) == len(FREE) == len(HELD) == MOST_CANDIDATES  # baselines have no fewer
+    assert PLAIN[-1]["steps"] == FREE[-1]["steps"] == 1.0
+
+
+def test_plain_ensembles_know_no_prior() -> None:
+    """Their features are not scaled by it, so another prior changes nothing; it does ours."""
+    problem = _problem(60, steps=5)
+    other = dataclasses.replace(PRIOR, input_scales=(0.2,) * 8, readout_std=0.5, noise_std=0.9)
+    elsewhere = dataclasses.replace(problem, priors=dict.fromkeys(PRIORS, other))
+    for name, settings in ((BASE, PLAIN[-1]), (SAME_PRIOR, FREE[-1])):
+        first, second = (
+            METHODS[name].fit(given, settings)(problem.x[:4]) for given in (problem, elsewhere)
+        )
+        assert torch.equal(first.means, second.means) is (name == BASE)
+    assert not {"prior_rows"} & set(METHODS[BASE].spends)
+
+
+def test_learning_rates_and_shares_of_steps_count() -> None:
+    problem = _problem(60, steps=10)
+    means = [METHODS[BASE].fit(problem, settings)(problem.x[:4]).means for settings in PLAIN]
+    assert len({tuple(one.flatten().tolist()) for one in means}) == len(PLAIN)
 
 
 @pytest.mark.parametrize("name", ["anchored", "NTKGP-param", "MC dropout", "mean field"])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.flight_delays.methods import BASE, METHODS
-from benchmarks.flight_delays.notes import fewer_candidates
+from benchmarks.flight_delays.methods import BASE, SAME_PRIOR
 from benchmarks.flight_delays.outcome import OUTSIDE, Outcome, lead
 from benchmarks.flight_delays.scores import Scores
 from benchmarks.flight_delays.shift import PARTS, QUARTERS, draw_shift, quarters, shift_table
@@ -69,11 +67,20 @@ def test_lead_tells_of_wins_and_of_losses() -> None:
     assert said.count("it wins") == 1
     assert said.index("it wins") < said.index("in distribution +0.5000")
     assert "(it loses);" in said
-    assert "CRPS likewise, in minutes: out of distribution +0.0000 ± 0.0000" in said
+    assert "CRPS, in minutes: out of distribution +0.0000 ± 0.0000" in said
     assert "out of distribution, NTKGP-param loses to CatBoost -0.500 by more" in said
     assert "; in distribution, NTKGP-param loses to deep ensemble -0.500 by more" in (
         said.replace(". in", "; in")
     )
+
+
+def test_lead_compares_with_deep_ensembles_of_the_same_prior_too() -> None:
+    nll = {BASE: (1.0, 2.0), "NTKGP-param": (1.5, 1.2), SAME_PRIOR: (1.7, 0.7)}
+    said = lead(_outcome(nll, {}), 5000)
+    first, second = said.index(f'that of "{BASE}"'), said.index(f'that of "{SAME_PRIOR}"')
+    assert "out of distribution -0.8000" in said[first:second]
+    assert "out of distribution +0.5000" in said[second:]
+    assert "in distribution -0.2000" in said[second:]
 
 
 def test_lead_keeps_clear_losses_apart_from_others() -> None:
@@ -90,22 +97,6 @@ def test_lead_without_the_base_or_a_difference() -> None:
     assert "no NTKGP ensemble beside" in lead(_outcome({BASE: (1.0, 1.0)}, {}), 10)
     equal = lead(_outcome({BASE: (1.0, 1.0), "NTKGP-fn": (1.0, 1.0)}, {}), 10)
     assert equal.count("no clear difference") == 2
-
-
-def test_candidates_that_were_added_after_a_run_are_told() -> None:
-    names = ("deep ensemble", "anchored")
-    outcome = _outcome(dict.fromkeys(names, (5.0, 5.0)), {})
-    counts = {name: len(METHODS[name].candidates) for name in names}
-
-    def told(**fewer: int) -> str:
-        records = {
-            name: {"tried": [()] * (counts[name] - fewer.get(name.split()[0], 0))} for name in names
-        }
-        return fewer_candidates(dataclasses.replace(outcome, records=records))
-
-    assert not told()
-    assert "deep ensemble chose among fewer" in told(deep=1)
-    assert "deep ensemble and anchored" in told(deep=2, anchored=1)
 
 
 def test_out_of_distribution_is_three_parts_with_their_days() -> None:

@@ -1,14 +1,17 @@
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import images as script
-from benchmarks.image_classes.budget import FULL, LONG, REDUCED
+from benchmarks.image_classes.budget import FULL, LONG, QUICK, REDUCED
+from benchmarks.image_classes.functions import Training
 from benchmarks.image_classes.kept import forget_other_candidates
-from benchmarks.image_classes.methods import METHODS, ONE_NETWORK, OURS
+from benchmarks.image_classes.methods import METHODS, ONE_NETWORK, OURS, SAME_LIKELIHOOD
 from benchmarks.image_classes.summary import FAMILY, by_method, difference, inside, outside
 from benchmarks.image_classes.tables import lead
 from benchmarks.image_classes.uncertainty import ENTROPY, VALUES
@@ -43,6 +46,29 @@ def test_the_first_paragraph_names_losses():
     assert [chosen[s]["method"] for s in range(3)] == ["NTKGP-param", "RP-fn", "RP-fn"]
     assert "is not reached by any of ours" in lead(by_method([*base, *loss]))
     assert set(OURS) <= set(METHODS)
+
+
+def test_the_first_paragraph_compares_with_deep_ensembles_of_our_likelihood_too():
+    base = [_record("deep ensemble", s, 0.98, 0.90) for s in range(3)]
+    near = [_record(SAME_LIKELIHOOD, s, 0.98, 0.960 + 0.001 * s) for s in range(3)]
+    ours = [_record("NTKGP-fn", s, 0.98, 0.950) for s in range(3)]
+    first, second = lead(by_method([*base, *near, *ours])).split(f'Against "{SAME_LIKELIHOOD}"')
+    assert "is reached by NTKGP-fn. Above by more" in first
+    assert "NTKGP-fn +0.0500" in first
+    assert "Below, or of less accuracy: NTKGP-fn -0.0110" in second
+    assert f"Better than the best of ours (0.950): {SAME_LIKELIHOOD} (0.961)" in second
+
+
+def test_deep_ensembles_as_they_are_used_choose_a_learning_rate():
+    x = torch.randn(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    training = Training(
+        x=x, y=torch.arange(24) % 10, n_members=2, budget=replace(QUICK, steps=5), seed=0
+    )
+    found = [one.fit(training)(x) for one in METHODS["deep ensemble"]]
+    assert len({float(one.sum()) for one in found}) == len(found) == 4
+    moved = [float((one - found[0]).abs().mean()) for one in found[1:]]
+    assert moved == sorted(moved)  # the further, the larger the rate
+    assert METHODS["single network"][2].fit(training)(x).shape == (1, 24, 10)
 
 
 def test_differences_are_paired_by_split():
@@ -86,7 +112,7 @@ def test_the_command_in_the_report_asks_for_the_same(tmp_path):
     assert (long.budget, long.name) == (LONG, "images_mnist_cuda")
     assert long.cells != script.parsed(["--set", "mnist"]).cells  # neither takes the other's
     assert len(long.cells) == len(set(long.cells)) == 5 * len(METHODS)
-    assert [cell.method in ONE_NETWORK for cell in long.cells] == [False] * 40 + [True] * 15
+    assert [cell.method in ONE_NETWORK for cell in long.cells] == [False] * 45 + [True] * 15
 
 
 def test_quick_is_the_same_twice_and_needs_nothing_that_may_be_missing(tmp_path, monkeypatch):
