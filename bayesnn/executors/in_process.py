@@ -22,6 +22,11 @@ class SerialExecutor:
 
     device: torch.device | None = None
 
+    @property
+    def device_type(self) -> str | None:
+        """Type of the device; None for the caller's."""
+        return None if self.device is None else self.device.type
+
     def n_workers(self, needs: Needs = NO_NEEDS) -> int:  # noqa: ARG002
         """Return 1."""
         return 1

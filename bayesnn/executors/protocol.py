@@ -61,6 +61,11 @@ class Executor(Protocol):
     what it needs from its arguments alone, and its random numbers from seeds in them.
     """
 
+    @property
+    def device_type(self) -> str | None:
+        """Type of the devices on which work computes, "cpu" or "cuda"; None for the caller's."""
+        ...
+
     def n_workers(self, needs: Needs = ...) -> int:
         """Return how many items are worked on at a time, so that a caller can cut work to size.
 
@@ -95,7 +100,8 @@ class Executor(Protocol):
         Args:
             work: a function of a module, so that other processes find it: (shared, item, context)
                 to a result. Results should hold no tensors of a GPU.
-            items: small descriptions of the pieces: ranges of members, numbers of slices.
+            items: small descriptions of the pieces: ranges of members, numbers of slices. Each is
+                looked up when it is handed out, a few ahead, so a sequence may read them from disk.
             shared: what all pieces need; it is sent to each worker once, or placed once. Work
                 does not change it.
             needs: of the work on one item.
