@@ -47,8 +47,9 @@ def as_finite_tensor(
     if dtype is None:
         dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     tensor = tensor.to(dtype)
-    finite = torch.isfinite(tensor)
-    if not bool(finite.all()):
+    ends = torch.stack(tensor.aminmax())  # NaN where any is; no array of the values' size
+    if not bool(torch.isfinite(ends).all()):
+        finite = torch.isfinite(tensor)
         n_bad = int((~finite).sum())
         first = tuple(int(i) for i in torch.nonzero(~finite)[0])
         raise ValueError(
