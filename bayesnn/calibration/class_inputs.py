@@ -93,7 +93,7 @@ def checked_probabilities(probabilities: ArrayLike | Tensor) -> Float[Tensor, "n
         tensor([[0.5000, 0.5000]])
     """
     p = checked_scores(probabilities, "probabilities")
-    sums = p.double().sum(1)
+    sums = p.sum(1, dtype=torch.float64)
     worst = float(sums[(sums - 1).abs().argmax()])
     if bool((p < 0).any()) or abs(worst - 1) > 1e-3:
         raise ValueError(

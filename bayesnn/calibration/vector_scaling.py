@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
+from bayesnn.calibration.chunks import MEMORY_BUDGET
 from bayesnn.calibration.class_inputs import checked_labels, checked_scores
-from bayesnn.calibration.newton import Derivatives, NoMinimumError, newton_minimum
+from bayesnn.calibration.newton import NoMinimumError
+from bayesnn.calibration.vector_scaling_cost import VectorScalingCost
+from bayesnn.checks import check_count
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-_SAME = 1e-12
-"""Share of the largest curvature below which a direction changes no probability."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +53,11 @@ class VectorScaling:
 
 
 def fit_vector_scaling(
-    y: ArrayLike | Tensor, logits: ArrayLike | Tensor, *, penalty: float = 0.0
+    y: ArrayLike | Tensor,
+    logits: ArrayLike | Tensor,
+    *,
+    penalty: float = 0.0,
+    memory_budget: int = MEMORY_BUDGET,
 ) -> VectorScaling:
     """Learn from held-out points how to scale and shift the logits of each class.
 
@@ -62,21 +65,23 @@ def fit_vector_scaling(
     convex, by Newton's method in float64 until nearly all digits are known. What changes no
     probability (a constant added to b) stays at w = 1, b = 0. Unlike a temperature, this can change
     which class is the likeliest, and a constant added to a row of logits changes the result: take
-    logits and log probabilities for different things.
+    logits and log probabilities for different things. Points are taken some at a time, whatever
+    their number: beside the logits only the budget and some [2 classes, 2 classes] are needed.
 
     Args:
         y: classes of held-out points that the network has not seen, from 0, [n]; each at least
             once.
         logits: z, the network's for them, [n, classes].
         penalty: λ, at least 0; for few points.
+        memory_budget: bytes that intermediate values of points may take.
 
     Returns:
         What turns logits into probabilities.
 
     Raises:
         ValueError: classes that are not the columns' numbers, a class without points, values that
-            are not finite, a negative λ, or, without λ, classes that are told apart without an
-            error (w would be infinite).
+            are not finite, a negative λ, a budget below 1, or, without λ, classes that are told
+            apart without an error (w would be infinite).
 
     Source:
         C. Guo, G. Pleiss, Y. Sun, K. Weinberger, ICML 2017, arXiv 1706.04599.
@@ -98,13 +103,10 @@ def fit_vector_scaling(
             f"y: expected held-out points of each of the {len(counts)} classes, got none of "
             f"{str(missing[:10])[1:-1]}; hold out more, or fit a temperature."
         )
-    z = z.double()
-    unit = z.square().mean(0).sqrt()
-    unit = torch.where(unit > 0, unit, 1.0)
-    problem = _Problem(z=z / unit, labels=labels, unit=unit, penalty=penalty)
+    cost = VectorScalingCost.of(z, labels, penalty, check_count(memory_budget, "memory_budget"))
     log_share = counts.log() - counts.log().mean()
     try:
-        best = problem.minimum(torch.cat([torch.zeros_like(log_share), log_share]))
+        best = cost.minimum(torch.cat([torch.zeros_like(log_share), log_share]))
     except NoMinimumError as error:
         raise ValueError(
             "logits: expected classes that overlap, got one that is told apart from others "
@@ -112,59 +114,4 @@ def fit_vector_scaling(
             "penalty, such as 1e-3."
         ) from error
     factor, offset = best.chunk(2)
-    return VectorScaling(factor=factor / unit, offset=offset)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Problem:
-    """The cost in φ = (w·unit, b), in the directions that change probabilities."""
-
-    z: Float[Tensor, "n classes"]
-    labels: Tensor
-    unit: Float64[Tensor, " classes"]
-    penalty: float
-
-    def minimum(self, start: Tensor) -> Tensor:
-        # where the cost is least; scaled by the curvatures where all classes are as likely
-        even = torch.full_like(self.z, 1 / self.z.shape[1])
-        curvatures, directions = torch.linalg.eigh(self._hessian(even))
-        kept = curvatures > _SAME * curvatures[-1]
-        roots = curvatures[kept].sqrt()
-        # steps of length 1 along a column change logits by about 1
-        basis = directions[:, kept] / roots
-        origin = torch.zeros_like(start)
-        origin[: len(start) // 2] = self.unit
-        at_start = roots * (directions[:, kept].mT @ (start - origin))
-        away: Tensor = basis @ newton_minimum(self._derivatives(basis, origin), at_start)
-        return origin + away
-
-    def _derivatives(self, basis: Tensor, origin: Tensor) -> Callable[[Tensor], Derivatives]:
-        half = len(origin) // 2
-        weight = torch.full_like(origin, self.penalty)
-        weight[:half] /= self.unit**2
-
-        def at(place: Tensor) -> Derivatives:
-            away = basis @ place
-            factor, offset = (origin + away).chunk(2)
-            log_p = (factor * self.z + offset).log_softmax(-1)
-            loss = -log_p.gather(1, self.labels[:, None]).mean()
-            wrong = log_p.exp()
-            hessian = self._hessian(wrong) + weight.diag()
-            wrong = wrong.scatter_add(
-                1, self.labels[:, None], -torch.ones_like(self.labels[:, None], dtype=wrong.dtype)
-            )
-            gradient = torch.cat([(wrong * self.z).mean(0), wrong.mean(0)]) + weight * away
-            value = loss + 0.5 * (weight * away.square()).sum()
-            return float(value), basis.mT @ gradient, basis.mT @ hessian @ basis
-
-        return at
-
-    def _hessian(self, p: Tensor) -> Tensor:
-        # the mean of Fᵀ(diag p − ppᵀ)F, where F φ = w ∘ z + b
-        features = torch.cat([p * self.z, p], dim=1)
-        within = (p * self.z).mean(0).diag()
-        diagonal = torch.cat([
-            torch.cat([(p * self.z.square()).mean(0).diag(), within], dim=1),
-            torch.cat([within, p.mean(0).diag()], dim=1),
-        ])
-        return diagonal - features.mT @ features / len(p)
+    return VectorScaling(factor=factor / cost.unit, offset=offset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bayesnn.calibration import fit_temperature, fit_vector_scaling
 from bayesnn.seeds import seeded_generator
@@ -165,6 +169,48 @@ def test_separable_classes_are_refused_or_held_back() -> None:
         fit_vector_scaling(y, z)
     held_back = fit_vector_scaling(y, z, penalty=1e-3)
     assert float(held_back.factor.abs().max()) < 100
+
+
+class LiveMemory(TorchDispatchMode):
+    """Counts the bytes of floating tensors that live at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        known = {id_of(t) for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.is_floating_point():
+                size = tensor.untyped_storage().nbytes()
+                if id_of(tensor) not in known:  # no view of what was there
+                    self.now += size
+                    weakref.finalize(tensor, self.free, size)
+        self.peak = max(self.peak, self.now)
+        return result
+
+    def free(self, size: int) -> None:
+        self.now -= size
+
+
+def id_of(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+@pytest.mark.parametrize("fit", [fit_temperature, fit_vector_scaling])
+def test_memory_is_the_budget_and_the_fit_is_the_same(fit) -> None:
+    y, z = overconfident(10_000, 20)  # 1.6 MB
+    whole = fit(y, z).transform(z[:5])
+    with LiveMemory() as live:
+        parts = fit(y, z, memory_budget=300_000)
+    assert 200_000 < live.peak < 400_000
+    torch.testing.assert_close(parts.transform(z[:5]), whole, rtol=1e-10, atol=1e-12)
+    y, z = overconfident(50, 3)
+    one_by_one = fit(y, z, memory_budget=1)
+    torch.testing.assert_close(one_by_one.transform(z), fit(y, z).transform(z))
+    with pytest.raises(ValueError, match="memory_budget: expected a whole number of at least 1"):
+        fit(y, z, memory_budget=0)
 
 
 def test_device_and_dtype_follow_the_logits(device: str) -> None:
