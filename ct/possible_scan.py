@@ -89,6 +89,8 @@ def check_memory(
 
 def _memory_of(device: torch.device) -> int | None:
     if device.type == "cuda":
+        if not torch.cuda.is_available():
+            return None  # a cluster's, of which nothing is known here
         return int(torch.cuda.get_device_properties(device).total_memory)
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -67,7 +67,7 @@ class SliceSolver:
         """Bytes that the slices in work may take together."""
         if self.memory_budget is not None:
             return self.memory_budget
-        if self.device.type != "cuda":
+        if self.device.type != "cuda" or not torch.cuda.is_available():  # a cluster's, unknown here
             return MEMORY_BUDGET
         # whatever of it is free: the same run shall have the same chunks
         memory = int(torch.cuda.get_device_properties(self.device).total_memory)

@@ -67,7 +67,7 @@ def reconstruct_file(
     check_replaceable(config.output, "whole reconstruction", holds_result)
     method = choose_method(config.method, config.settings)
     _check_packages(method)
-    device = choose_device(config.device)
+    device = _device(config)
     check_count(config.seed, "--seed", minimum=0)
     if config.noise_std is not None:
         check_positive(config.noise_std, "--noise-std")
@@ -128,6 +128,20 @@ def _check_packages(method: Method) -> None:
             method.check_packages()
         except ImportError as error:
             raise ValueError(f"--method {method.name}: {error}") from error
+
+
+def _device(config: ReconstructConfig) -> torch.device:
+    """Return the kind of device that computes; a cluster's need not be here."""
+    kind = None if config.executor is None else config.executor.device_type
+    if kind is None or torch.device(kind).type == config.device.partition(":")[0]:
+        kind = config.device
+    elif config.device != "auto":
+        raise ValueError(
+            f"--device: expected {kind}, which the executor's workers compute on, got "
+            f"{config.device}; leave it out."
+        )
+    there = config.executor is not None and config.executor.device_type is not None
+    return torch.device(kind) if there else choose_device(kind)
 
 
 def _units(config: ReconstructConfig, source: ScanInput) -> str:

@@ -39,6 +39,7 @@ def _solver(device: str, method: Method | None = None, **changes: Any) -> SliceS
 def gpu_memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """The memory of each device that is said to be there."""
     memory = {"cuda": 80 * GIB, "cuda:1": 4 * GIB}
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(
         "torch.cuda.get_device_properties",
         lambda device: SimpleNamespace(total_memory=memory[str(device)]),
@@ -63,6 +64,13 @@ def test_a_gpus_slices_get_a_share_of_its_memory(device: str, budget: int) -> No
 def test_what_the_user_says_comes_first(device: str) -> None:
     solver = _solver(device, memory_budget=5 * COPIES * VALUES * 4)
     assert solver.chunk_length(torch.float32) == 5
+
+
+def test_a_clusters_gpus_get_what_a_cpu_gets_where_there_is_none_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert _solver("cuda").budget == MEMORY_BUDGET
 
 
 def test_a_cpus_budget_is_what_the_documents_say() -> None:
