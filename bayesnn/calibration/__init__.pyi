@@ -57,6 +57,7 @@ from .quantile_calibration import quantile_calibration_error as quantile_calibra
 from .quantile_calibration import sharpness as sharpness
 from .quantile_map import QuantileMap as QuantileMap
 from .quantile_map import fit_quantile_map as fit_quantile_map
+from .sample_density import nll_samples as nll_samples
 from .sample_quantiles import sample_quantile_intervals as sample_quantile_intervals
 from .sample_scores import crps_samples as crps_samples
 from .sample_scores import fair_crps_samples as fair_crps_samples

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torchmetrics.functional.classification import (
     binary_auroc,
     binary_average_precision,
+    binary_calibration_error,
     multiclass_calibration_error,
 )
 
@@ -58,6 +59,23 @@ def test_samples(seed: int, n: int, m: int, digits: int) -> None:
         assert float(score(y, samples)) == close(want)
 
 
+@given(seed=seeds, n=st.integers(1, 10), m=st.integers(5, 30))
+def test_densities_of_samples(seed: int, n: int, m: int) -> None:
+    _, samples, stds = forecasts(seed, n, m)
+    y = samples[0] + 0.1  # their density underflows far from all samples
+    for width in (None, stds[0]):
+        want = scoringrules.logs_ensemble(y, samples.T, bw=width, backend="numpy").mean()
+        assert float(calibration.nll_samples(y, samples, bandwidth=width)) == close(want)
+
+
+@given(seed=seeds, n=st.integers(1, 10), level=st.floats(0.01, 0.99))
+def test_intervals(seed: int, n: int, level: float) -> None:
+    y, (lower,), (width,) = forecasts(seed, n, 1)
+    want = scoringrules.interval_score(y, lower, lower + width, 1 - level, backend="numpy").mean()
+    got = calibration.interval_score((lower, lower + width), y, level=level)
+    assert float(got) == close(want)
+
+
 @given(seed=seeds, n=st.integers(1, 6), m=st.integers(2, 8), outputs=st.integers(1, 4))
 def test_vectors(seed: int, n: int, m: int, outputs: int) -> None:
     rng = np.random.default_rng(seed)
@@ -79,6 +97,18 @@ def test_calibration_errors(seed: int, n: int, classes: int, n_bins: int) -> Non
     )
     want = multiclass_calibration_error(p, y, num_classes=classes, n_bins=n_bins, norm="l1")
     assert float(calibration.top_label_calibration_error(y, p, n_bins=n_bins)) == close(float(want))
+
+
+@given(seed=seeds, n=st.integers(2, 60), classes=st.integers(2, 6), n_bins=st.integers(1, 20))
+def test_calibration_errors_class_by_class(seed: int, n: int, classes: int, n_bins: int) -> None:
+    rng = np.random.default_rng(seed)
+    p, y = torch.tensor(rng.dirichlet(np.ones(classes), n)), rng.integers(0, classes, n)
+    want = [
+        float(binary_calibration_error(p[:, k].clone(), torch.tensor(y == k), n_bins, "l1"))
+        for k in range(classes)
+    ]
+    got = float(calibration.classwise_calibration_error(y, p, n_bins=n_bins))
+    assert got == close(float(np.mean(want)))
 
 
 @given(seed=seeds, n=st.integers(20, 60), n_bins=st.integers(1, 6))
