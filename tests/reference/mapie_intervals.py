@@ -33,6 +33,16 @@ class Column:
         return True
 
 
+class Width(Column):
+    """Predicts the distance between the second and the third column."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def predict(self, X: NDArray) -> NDArray:
+        return X[:, 2] - X[:, 1]
+
+
 class Columns(Column):
     """A fitted classifier whose probabilities are X."""
 
@@ -48,6 +58,7 @@ class Columns(Column):
 
 def main() -> None:
     from mapie.classification import SplitConformalClassifier
+    from mapie.conformity_scores import ResidualNormalisedScore
     from mapie.regression import (
         ConformalizedQuantileRegressor,
         CrossConformalRegressor,
@@ -60,6 +71,9 @@ def main() -> None:
     class Regressor(RegressorMixin, Column, BaseEstimator):
         pass
 
+    class Scale(RegressorMixin, Width, BaseEstimator):
+        pass
+
     class Classifier(ClassifierMixin, Columns, BaseEstimator):
         pass
 
@@ -70,12 +84,18 @@ def main() -> None:
     X[:, 1], X[:, 2] = X[:, 0] - abs(X[:, 1]), X[:, 0] + abs(X[:, 2])  # lower and upper ends
     split = SplitConformalRegressor(Regressor(0), confidence_level=LEVEL, prefit=True)
     split.conformalize(X[:30], y)
+    scaled = SplitConformalRegressor(
+        Regressor(0), confidence_level=LEVEL, prefit=True,
+        conformity_score=ResidualNormalisedScore(residual_estimator=Scale(), prefit=True),
+    )  # fmt: skip
+    scaled.conformalize(X[:30], y)
     cqr = ConformalizedQuantileRegressor(
         [Regressor(1), Regressor(2), Regressor(0)], confidence_level=LEVEL, prefit=True
     )
     cqr.conformalize(X[:30], y)
     cases |= {"y": y.tolist(), "predicted": X.tolist()}
     cases["split"] = ends(split.predict_interval(X[30:]))
+    cases["scaled"] = ends(scaled.predict_interval(X[30:]))
     cases["cqr"] = ends(cqr.predict_interval(X[30:], symmetric_correction=True))
 
     design, target = rng.normal(size=(33, 2)).round(3), rng.normal(size=25).round(3)
@@ -94,9 +114,11 @@ def main() -> None:
     )
     aps.conformalize(p[:40], np.array(labels))
     _, sets = aps.predict_set(p[40:], conformity_score_params={"include_last_label": True})
+    _, drawn = aps.predict_set(p[40:], conformity_score_params={"include_last_label": "randomized"})
     draws = np.random.RandomState(0).uniform(size=40)  # as its scores are randomised
     cases |= {"labels": labels, "probabilities": p.tolist(), "draws": draws.tolist()}
     cases["sets"] = sets[..., 0].astype(int).tolist()
+    cases["drawn_sets"] = drawn[..., 0].astype(int).tolist()
     PATH.write_text(json.dumps(cases, indent=None) + "\n")
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bayesnn.calibration import (
     AdaptiveSets,
     adaptive_scores,
+    conformal_quantile,
     fit_conformal_quantiles,
     fit_jackknife_plus,
     fit_split_conformal,
@@ -28,6 +29,10 @@ def test_split_intervals_and_conformal_quantiles() -> None:
     fitted = fit_split_conformal(y, predicted[0, :30])
     got = np.stack(fitted.interval(predicted[0, 30:], level=LEVEL))
     np.testing.assert_allclose(got, CASES["split"], atol=1e-6)
+    scale = predicted[2] - predicted[1]
+    scaled = fit_split_conformal(y, predicted[0, :30], scale[:30])
+    got = np.stack(scaled.interval(predicted[0, 30:], scale[30:], level=LEVEL))
+    np.testing.assert_allclose(got, CASES["scaled"], atol=1e-6)
     moved = fit_conformal_quantiles(y, *predicted[1:, :30])
     got = np.stack(moved.interval(*predicted[1:, 30:], level=LEVEL))
     np.testing.assert_allclose(got, CASES["cqr"], atol=1e-6)
@@ -49,10 +54,12 @@ def test_jackknife_plus(name: str, n_folds: int) -> None:
 
 
 def test_adaptive_sets() -> None:
-    """MAPIE randomises held-out scores, but not the sets."""
+    """MAPIE randomises held-out scores always, the sets where it is asked to, by 1 less its u."""
     p, labels = CASES["probabilities"], torch.from_numpy(CASES["labels"])
-    scores = adaptive_scores(p[:40], torch.from_numpy(1 - CASES["draws"]))
-    fitted = AdaptiveSets(
-        scores=scores.gather(1, labels[:, None]).flatten(), n_classes=4, randomised=False
-    )
+    part = torch.from_numpy(1 - CASES["draws"])
+    scores = adaptive_scores(p[:40], part).gather(1, labels[:, None]).flatten()
+    fitted = AdaptiveSets(scores=scores, n_classes=4, randomised=False)
     assert np.array_equal(fitted.sets(p[40:], level=LEVEL), CASES["sets"].astype(bool))
+    # its draws begin anew with each call
+    drawn = adaptive_scores(p[40:], part[:10]) <= conformal_quantile(scores, LEVEL)
+    assert np.array_equal(drawn, CASES["drawn_sets"].astype(bool))
