@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -137,6 +138,8 @@ class LocalFolder:
         lock = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(lock)
+            with tempfile.TemporaryFile(dir=self._path) as probe:
+                probe.write(b"room")
             for path in self._path.glob(".*.safetensors*"):
                 path.unlink(missing_ok=True)
             yield

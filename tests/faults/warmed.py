@@ -1,0 +1,16 @@
+"""Imports what fits need, and runs one: for the process that the others are forked from."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import torch
+
+from tests.ensembles.checkpointed import fit
+from tests.faults.kept_saves import fitted
+
+torch.set_num_threads(1)
+with suppress(Exception):  # the children will say it better
+    fit()
+    fitted(1)
+    fitted(2)

@@ -1,0 +1,32 @@
+"""No file is ever half-written: each can be read whole, or has a temporary name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ensembles.checkpoint_files import CheckpointFiles
+from ensembles.state_folder import LocalFolder
+from ensembles.tensor_file import DamagedFileError
+
+
+def assert_checkpoint_is_whole(folder: Path) -> int:
+    """Read all files of a checkpoint, and return how many there were.
+
+    Another process may be writing there: what it removes meanwhile does not count.
+    """
+    found = sorted(path.name for path in folder.glob("*"))
+    temporary = [name for name in found if name.startswith(".") and ".safetensors" in name]
+    read = 0
+    for name in set(found) - {".lock", *temporary}:
+        assert name.startswith(("members-", "training-")), f"{name} is no name of ours"
+    for name in CheckpointFiles(LocalFolder(folder), {}).names():
+        try:
+            CheckpointFiles(LocalFolder(folder), {}).read(name)
+        except DamagedFileError:
+            raise
+        except ValueError:
+            if (folder / str(name)).exists():
+                raise
+        else:
+            read += 1
+    return read
