@@ -5,17 +5,45 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from ensembles.open_checkpoint import OpenCheckpoint
 from ensembles.progress import Callback, Progress
 from ensembles.trainers.monitor import Monitor, State
 from ensembles.trainers.problem import Trained
 
 Chunk = TypeVar("Chunk")
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """Keeps finished members, and the states of those in training; see `OpenCheckpoint`."""
+
+    def finished(self) -> tuple[range, ...]:
+        """Return the finished members, those that were trained together in one range."""
+        ...
+
+    def trained(self, members: range, device: torch.device) -> Trained:
+        """Return finished members."""
+        ...
+
+    def running(self, first: int) -> range | None:
+        """Return the members from `first` on that were trained together before."""
+        ...
+
+    def state(self, members: range, device: torch.device) -> State | None:
+        """Return the state of just these members in training, if there is one."""
+        ...
+
+    def save(self, members: range, state: Callable[[], State]) -> None:
+        """Keep the state of members in training, if it is time to."""
+        ...
+
+    def finish(self, members: range, trained: Trained) -> None:
+        """Keep trained members."""
+        ...
 
 
 def train_in_chunks(
@@ -27,7 +55,8 @@ def train_in_chunks(
     at_once: int,
     device: torch.device,
     tell: Sequence[Callback],
-    checkpoint: OpenCheckpoint | None,
+    finished: Callable[[range], None] = lambda _: None,
+    checkpoint: Keeper | None,
 ) -> list[Chunk]:
     """Train members first … n_members − 1, in chunks that are halved where memory runs out.
 
@@ -39,6 +68,7 @@ def train_in_chunks(
         at_once: members that should fit.
         device: where they are trained.
         tell: who hears of every step, and may stop the chunk's training by returning True.
+        finished: hears of members that are trained.
         checkpoint: where chunks and the state in between are kept; None for nowhere.
 
     Returns:
@@ -47,12 +77,11 @@ def train_in_chunks(
     Raises:
         torch.OutOfMemoryError: not even one member fits.
     """
-    # of one size: 11 members where 10 fit are 6 and 5
-    size = _even(n_members - first, at_once)
-    finished = () if checkpoint is None else checkpoint.finished()
-    if finished:
-        size = len(finished[-1])  # it may have been halved
-    kept = {numbers.start: numbers for numbers in finished}
+    size = evenly(n_members - first, at_once)
+    earlier = () if checkpoint is None else checkpoint.finished()
+    if earlier:
+        size = len(earlier[-1])  # it may have been halved
+    kept = {numbers.start: numbers for numbers in earlier}
     results: list[Chunk] = []
     warned = False
     full = False
@@ -63,6 +92,7 @@ def train_in_chunks(
         if checkpoint is not None and first in kept:
             numbers = kept[first]
             results.append(read(numbers, checkpoint.trained(numbers, device)))
+            finished(numbers)
             first = numbers.stop
             continue
         numbers = range(first, min([first + size, n_members, *(s for s in kept if s > first)]))
@@ -90,12 +120,14 @@ def train_in_chunks(
         if checkpoint is not None:
             checkpoint.finish(numbers, trained)
         results.append(result)
+        finished(numbers)
         first = numbers.stop
     return results
 
 
-def _even(n: int, at_once: int) -> int:
-    n_chunks = -(-n // max(1, at_once))
+def evenly(n: int, at_once: int) -> int:
+    """Return the size of chunks of one size: 11 members where 10 fit are 6 and 5."""
+    n_chunks = max(1, -(-n // max(1, at_once)))
     return -(-n // n_chunks)
 
 
@@ -108,7 +140,7 @@ class _Watch:
         n_members: int,
         device: torch.device,
         tell: Sequence[Callback],
-        checkpoint: OpenCheckpoint | None,
+        checkpoint: Keeper | None,
     ) -> None:
         self._numbers, self._members, self._n_members = numbers, tuple(numbers), n_members
         self._device, self._tell, self._checkpoint = device, tell, checkpoint

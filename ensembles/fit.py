@@ -5,38 +5,30 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from bayesnn.executors import Executor
 from bayesnn.networks import prior_precision
-from bayesnn.seeds import seeded_generator
 from ensembles.checkpoint import Checkpoint, open_checkpoint
 from ensembles.chunks import train_in_chunks
 from ensembles.digest import digest
-from ensembles.evaluation import over_members, shift_values
 from ensembles.losses import Loss, SquaredError
-from ensembles.methods.protocol import MemberDraw, Method, Params, Shift
+from ensembles.member_training import MemberTraining, Part
+from ensembles.methods.protocol import Method, Params, Shift
 from ensembles.preparation import prepared
 from ensembles.progress import Callback, progress_bar
+from ensembles.spread import train_elsewhere
 from ensembles.trainers.adam import Adam
-from ensembles.trainers.gauss_newton import SMALLEST_BLOCK, GaussNewton
-from ensembles.trainers.member_size import member_size
-from ensembles.trainers.monitor import Monitor
-from ensembles.trainers.problem import Trained, Trainer, TrainingProblem
+from ensembles.trainers.gauss_newton import GaussNewton
+from ensembles.trainers.problem import Trainer
 
-CPU_BUDGET = 2**28  # so many small members share the cost of an operation
-CPU_ALONE = 2**24  # bytes of a member that fills the cache by itself, and gains from no others
-DEVICE_BUDGET = 2**33
 SECOND_ORDER_ROWS = 512  # points times outputs up to which the second-order trainer is used
-
-Drawn = tuple[MemberDraw, Tensor | None]
-Part = tuple[Shift, Trained, Tensor]  # a chunk: its fixed function, and which members are finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +65,7 @@ def fit_members(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     memory_budget: int | None = None,
     verbose: bool = False,
+    executor: Executor | None = None,
     first: int = 0,
     start: Mapping[int, Params] | None = None,
 ) -> FittedMembers:
@@ -96,6 +89,10 @@ def fit_members(
         memory_budget: bytes that members trained at once may take; None for the trainer's, or
             what suits the device. Where memory runs out nevertheless the chunks are halved.
         verbose: whether to draw a progress bar on stderr, if that is a terminal.
+        executor: where chunks of members are trained, such as `local_executor(2)`; None for here.
+            The draws are the same bit for bit, and in float64 the results to 1e-10 of their size.
+            `memory_budget` is each worker's then, and whom the callback stops takes a few steps
+            more. An interrupted fit may go on with another executor of the same type of device.
         first: number of the first member that is trained; the others exist already.
         start: where training starts, by the member's number, in place of θ₀; the draws, and with
             them the regulariser's centre, the fixed function and ε, stay what they are.
@@ -112,24 +109,11 @@ def fit_members(
     """
     network = prepared(network, method, x)
     trainer = trainer or default_trainer(x.shape[0], y.shape[1], loss)
-    each = trainer.bytes_per_member(member_size(network, method, x, y.shape[1]))
-    given_budget = memory_budget or trainer.memory_budget
-    budget = given_budget or _default_budget(x.device, each)
-
-    def problem_of(numbers: range) -> TrainingProblem:
-        problem = training_problem(
-            network, x, y, method=method, numbers=numbers, loss=loss, seed=seed,
-            row_weight=row_weight,
-            # of few points at a time δ would round otherwise
-            memory_budget=None if given_budget is None else max(SMALLEST_BLOCK, given_budget),
-        )  # fmt: skip
-        return problem if start is None else started_from(problem, numbers, start)
-
-    def train(numbers: range, monitor: Monitor) -> tuple[Trained, Part]:
-        problem = problem_of(numbers)
-        trained = trainer.train(problem, seed=seed, monitor=monitor)
-        return trained, _part(problem, trained)
-
+    training = MemberTraining(
+        network=network, x=x, y=y, method=method, trainer=trainer, loss=loss, seed=seed,
+        row_weight=row_weight, memory_budget=memory_budget, start=start,
+    )  # fmt: skip
+    device_type = x.device.type if executor is None else executor.device_type or x.device.type
     with ExitStack() as until_the_end:
         kept = None
         if checkpoint is not None:
@@ -138,29 +122,38 @@ def fit_members(
                 "X": digest(x), "y": digest(y), "sample weights": digest(row_weight),
                 "method": digest(method), "trainer": digest(trainer), "loss": digest(loss),
                 "number of members": digest(n_members), "seed": digest(seed),
-                "device": digest(x.device.type), "first member": digest(first),
+                "device": digest(device_type), "first member": digest(first),
                 "start": digest(start),
             }  # fmt: skip
             opened = open_checkpoint(checkpoint, identity, members=range(first, n_members))
             kept = until_the_end.enter_context(opened)
-        draw = until_the_end.enter_context(progress_bar(shown=verbose))
-        parts = train_in_chunks(
-            train,
-            lambda numbers, trained: _part(problem_of(numbers), trained),
-            first=first,
-            n_members=n_members,
-            at_once=budget // each,
-            device=x.device,
-            tell=[draw] if callback is None else [draw, callback],
-            checkpoint=kept,
+        draw = until_the_end.enter_context(
+            progress_bar(shown=verbose, n_members=n_members, first=first)
         )
+        tell: list[Callback] = [draw] if callback is None else [draw, callback]
+        if executor is None:
+            parts = train_in_chunks(
+                training.train,
+                training.read,
+                first=first,
+                n_members=n_members,
+                at_once=training.at_once(device_type),
+                device=x.device,
+                tell=tell,
+                finished=draw.finished,
+                checkpoint=kept,
+            )
+        else:
+            parts = train_elsewhere(
+                until_the_end.enter_context(executor.kept()),
+                training,
+                first=first,
+                n_members=n_members,
+                tell=tell,
+                finished=draw.finished,
+                checkpoint=kept,
+            )
     return _gather(parts, first)
-
-
-def _default_budget(device: torch.device, each: int) -> int:
-    if device.type != "cpu":
-        return DEVICE_BUDGET
-    return 1 if each > CPU_ALONE else CPU_BUDGET
 
 
 def default_trainer(n_points: int, n_outputs: int, loss: Loss) -> Trainer:
@@ -169,120 +162,6 @@ def default_trainer(n_points: int, n_outputs: int, loss: Loss) -> Trainer:
         return GaussNewton()
     batch_size = 256 if n_points < 20_000 else 1024
     return Adam(steps=max(2000, min(20 * n_points // batch_size, 5000)), batch_size=batch_size)
-
-
-def draw_member(
-    method: Method, network: nn.Module, y: Float[Tensor, "n k"], *, seed: int, number: int
-) -> tuple[MemberDraw, Float[Tensor, "n k"] | None]:
-    """Return the draws of one member: parameters, then ε ~ N(0, I) if targets are perturbed."""
-    generator = seeded_generator(seed, number)
-    draw = method.draw(network, generator=generator)
-    if not method.perturbs_targets:
-        return draw, None
-    return draw, torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y)
-
-
-def training_problem(
-    network: nn.Module,
-    x: Float[Tensor, "n ..."],
-    y: Float[Tensor, "n k"],
-    *,
-    method: Method,
-    numbers: range,
-    loss: Loss,
-    seed: int,
-    row_weight: Float[Tensor, " n"] | None = None,
-    memory_budget: int | None = None,
-) -> TrainingProblem:
-    """Return the problem of the members `numbers`, drawn.
-
-    For a squared error δ is taken off y, and a datum of weight v is one of noise σ/√v.
-
-    Args:
-        network: as for `fit_members`, like x, y, method, loss, seed and row_weight.
-        x: inputs.
-        y: targets.
-        method: what is fixed, regularised and perturbed.
-        numbers: the members' numbers.
-        loss: of one datum.
-        seed: of the draws.
-        row_weight: of the data.
-        memory_budget: bytes of activations at a time while δ is evaluated; None for what suits
-            the device.
-
-    Returns:
-        The problem, its members stacked.
-    """
-    draws, noise = zip(
-        *_in_threads(lambda i: draw_member(method, network, y, seed=seed, number=i), numbers),
-        strict=True,
-    )
-    start = _stack([draw.start for draw in draws])
-    shift = {
-        # θ₀ is in both for many methods: it is held once
-        name: start if params is draws[0].start else _stack([draw.shift[name] for draw in draws])
-        for name, params in draws[0].shift.items()
-    }
-    targets = y.expand(len(numbers), -1, -1)
-    fixed = shift_values(method, network, shift, x, memory_budget)
-    if isinstance(loss, SquaredError):
-        if method.perturbs_targets:
-            std = loss.noise_std.to(y)
-            std = std if row_weight is None else std * row_weight.rsqrt().unsqueeze(1)
-            targets = targets + std * torch.stack(noise)
-        targets, fixed = (targets if fixed is None else targets - fixed), None
-    return TrainingProblem(
-        network=network,
-        value=method.value,
-        linearised_at=method.linearised_at,
-        inputs=x,
-        targets=targets,
-        offset=fixed,
-        row_weight=row_weight,
-        loss=loss,
-        start=start,
-        center=method.center(network, start),
-        shift=shift,
-        precision=prior_precision(network),
-    )
-
-
-def _in_threads(draw: Callable[[int], Drawn], numbers: range) -> list[Drawn]:
-    """Return the draws of all members; a member's stream is its own, so threads cannot mix them."""
-    with ThreadPoolExecutor(max_workers=min(torch.get_num_threads(), len(numbers))) as pool:
-        return list(pool.map(draw, numbers))
-
-
-def started_from(
-    problem: TrainingProblem, numbers: range, start: Mapping[int, Params]
-) -> TrainingProblem:
-    """Return the problem with training started elsewhere where `start` says so."""
-    params = {name: value.clone() for name, value in problem.start.items()}
-    for row, number in enumerate(numbers):
-        for name, value in start.get(number, {}).items():
-            params[name][row] = value.to(params[name])
-    return replace(problem, start=params)
-
-
-def _finite(problem: TrainingProblem, params: Params) -> Bool[Tensor, " m"]:
-    """Return which members have finite parameters and finite values at (a thousand) data."""
-    x = problem.inputs[:1000]
-    with torch.no_grad():
-        values = over_members(
-            lambda p, s: problem.value(problem.network, p, s, x),
-            params,
-            problem.shift,
-            network=problem.network,
-        )
-    each = [value.flatten(1).isfinite().all(1) for value in (values, *params.values())]
-    return torch.stack(each).all(0)
-
-
-def _part(problem: TrainingProblem, trained: Trained) -> Part:
-    finite = _finite(problem, trained.params)
-    # dictionaries of its own, which `_joined` may empty
-    shift = {name: dict(params) for name, params in problem.shift.items()}
-    return shift, replace(trained, params=dict(trained.params)), finite
 
 
 def _network_digest(network: nn.Module) -> str:
@@ -330,7 +209,3 @@ def _joined(parts: list[Params], keep: Bool[Tensor, " m"] | None) -> Params:
         del pieces
         joined[name] = whole if keep is None else whole[keep]
     return joined
-
-
-def _stack(parts: list[Params]) -> Params:
-    return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}

@@ -41,7 +41,8 @@ class OpenCheckpoint:
         Warns:
             UserWarning: a file is damaged.
         """
-        self._files, self._seconds, self._n_members = files, seconds, n_members
+        self.seconds = seconds
+        self._files, self._n_members = files, n_members
         self._stop = stop
         self._due = time.monotonic() + seconds
         self._complained = False
@@ -97,7 +98,18 @@ class OpenCheckpoint:
         began = time.monotonic()
         self._keep(members, state())
         took = time.monotonic() - began
-        self._due = time.monotonic() + max(self._seconds, took / SHARE)
+        self._due = time.monotonic() + max(self.seconds, took / SHARE)
+
+    def keep(self, members: range, state: State | None) -> None:
+        """Write the state of members that are in training elsewhere, if they have sent one.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        if state is not None:
+            self._keep(members, state)
+        if self._stop():
+            raise KeyboardInterrupt
 
     def finish(self, members: range, trained: Trained) -> None:
         """Write trained members, and forget their states; what could not be written is tried again.

@@ -50,7 +50,7 @@ def save_ensemble(model: EnsembleBase, path: str | os.PathLike[str]) -> None:
     settings = {
         name: _setting(value, name, tensors)
         for name, value in model.get_params(deep=False).items()
-        if name not in {"network", "device"}
+        if name not in {"network", "device", "executor"}
     }
     fitted = {
         name: encode(value, name, tensors)

@@ -3,6 +3,9 @@ from .in_process import serial_executor as serial_executor
 from .local import LocalExecutor as LocalExecutor
 from .local import local_executor as local_executor
 from .lost_worker import WorkerLostError as WorkerLostError
+from .on_ray import RayExecutor as RayExecutor
+from .on_ray import ray_executor as ray_executor
 from .protocol import Context as Context
 from .protocol import Executor as Executor
 from .protocol import Needs as Needs
+from .spelling import executor_from as executor_from

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,15 @@ class SerialExecutor:
     def device_type(self) -> str | None:
         """Type of the device; None for the caller's."""
         return None if self.device is None else self.device.type
+
+    @contextmanager
+    def kept(self) -> Iterator[SerialExecutor]:
+        """Yield this: there is nothing to keep.
+
+        Yields:
+            The executor.
+        """
+        yield self
 
     def n_workers(self, needs: Needs = NO_NEEDS) -> int:  # noqa: ARG002
         """Return 1."""

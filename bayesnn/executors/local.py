@@ -85,6 +85,15 @@ class KeptWorkers:
     def __reduce__(self) -> tuple[object, ...]:
         return _settings_alone, (self._settings,)
 
+    @contextmanager
+    def kept(self) -> Iterator[KeptWorkers]:
+        """Yield this: it keeps its processes.
+
+        Yields:
+            The executor.
+        """
+        yield self
+
     @property
     def device_type(self) -> str:
         """Type of the devices."""

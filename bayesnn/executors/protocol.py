@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -64,6 +65,13 @@ class Executor(Protocol):
     @property
     def device_type(self) -> str | None:
         """Type of the devices on which work computes, "cpu" or "cuda"; None for the caller's."""
+        ...
+
+    def kept(self) -> AbstractContextManager[Executor]:
+        """Return a context with an executor that keeps its processes or connection between runs.
+
+        Without it every run and every count of workers starts and ends them, which takes seconds.
+        """
         ...
 
     def n_workers(self, needs: Needs = ...) -> int:

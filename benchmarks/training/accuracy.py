@@ -12,7 +12,8 @@ from benchmarks.training.setting import TITLE, Setting, paper_network, squares, 
 from benchmarks.training.steps import flight_rows
 from ensembles import adam, deep_ensemble, ntkgp_param
 from ensembles.evaluation import member_values
-from ensembles.fit import fit_members, training_problem
+from ensembles.fit import fit_members
+from ensembles.member_problem import training_problem
 from ensembles.methods.protocol import Method
 from ensembles.trainers.execution import Execution
 

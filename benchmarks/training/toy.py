@@ -12,7 +12,7 @@ from bayesnn.networks import Erf, StandardLinear, mlp
 from benchmarks.training.setting import Setting, squares, toy_rows
 from ensembles import ntkgp_param
 from ensembles.evaluation import member_values, over_members
-from ensembles.fit import training_problem
+from ensembles.member_problem import training_problem
 from ensembles.methods.protocol import Params
 from ensembles.trainers.problem import TrainingProblem
 from tests.ensembles.toy import BIAS_STD, DEPTH, WEIGHT_STD, toy_ntkgp

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from bayesnn.checks import check_count
+from bayesnn.executors import Executor
 from bayesnn.networks import with_prior
 from ensembles.batches import InputCheck, batches
 from ensembles.fit import FittedMembers, fit_members
@@ -83,6 +84,7 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
     random_state: int | np.random.RandomState | None
     device: str | torch.device | None
     verbose: bool
+    executor: Executor | None
 
     network_: nn.Module
     method_: Method
@@ -156,6 +158,7 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
             check_count(self.memory_budget, "memory_budget")
         check_kind(self.method, Method, "method", "ntkgp_param()")
         check_kind(self.trainer, Trainer, "trainer", "adam()")
+        check_kind(self.executor, Executor, "executor", "local_executor(2)")
         check_kind(self.network, nn.Module, "network", "bayesnn.networks.mlp(...)")
         method = ntkgp_param() if self.method is None else self.method
         if self._goes_on() and method != self.method_:
@@ -225,7 +228,7 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
             fit_members, self.network_, inputs, targets, method=self.method_,
             trainer=self._trainer(loss, inputs), n_members=self.n_members, loss=loss,
             seed=data.seed, row_weight=data.row_weight, callback=callback, checkpoint=checkpoint,
-            memory_budget=self.memory_budget, verbose=self.verbose,
+            memory_budget=self.memory_budget, verbose=self.verbose, executor=self.executor,
         )  # fmt: skip
         if self._goes_on():
             earlier = FittedMembers(

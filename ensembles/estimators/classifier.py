@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch.export import ExportedProgram
 
+    from bayesnn.executors import Executor
     from ensembles.checkpoint import Checkpoint
     from ensembles.estimators.base import FitData
     from ensembles.losses import Loss
@@ -78,6 +79,8 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
             ensemble at each fit.
         device: where to train; None for the device of a torch X, else the CPU.
         verbose: whether to show the progress of training.
+        executor: where members are trained, from `bayesnn.executors`: `local_executor(...)` for
+            several devices of this machine, `ray_executor(...)` for a cluster; None for here.
 
     Attributes:
         classes_: labels of the classes, sorted.
@@ -121,6 +124,7 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         random_state: int | np.random.RandomState | None = None,
         device: str | torch.device | None = None,
         verbose: bool = False,
+        executor: Executor | None = None,
     ) -> None:
         self.network = network
         self.method = method
@@ -136,6 +140,7 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
+        self.executor = executor
 
     def fit(
         self,
@@ -318,6 +323,7 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
             method=self.method_, trainer=self._trainer(loss, inputs[kept]),
             n_members=min(self.n_members, TEMPERATURE_MEMBERS), loss=loss, seed=data.seed,
             row_weight=None if weight is None else weight[kept], memory_budget=self.memory_budget,
+            executor=self.executor,
         )  # fmt: skip
         function = EnsembleFunction(
             network=self.network_,

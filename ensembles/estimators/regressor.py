@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
     from torch.export import ExportedProgram
 
+    from bayesnn.executors import Executor
     from ensembles.checkpoint import Checkpoint
     from ensembles.methods.protocol import Method
     from ensembles.progress import Callback
@@ -64,6 +65,8 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
             ensemble at each fit.
         device: where to train; None for the device of a torch X, else the CPU.
         verbose: whether to show the progress of training.
+        executor: where members are trained, from `bayesnn.executors`: `local_executor(...)` for
+            several devices of this machine, `ray_executor(...)` for a cluster; None for here.
 
     Attributes:
         network_: the copy of the network, in X's dtype, on the device.
@@ -102,6 +105,7 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         random_state: int | np.random.RandomState | None = None,
         device: str | torch.device | None = None,
         verbose: bool = False,
+        executor: Executor | None = None,
     ) -> None:
         self.network = network
         self.method = method
@@ -117,6 +121,7 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
+        self.executor = executor
 
     def fit(
         self,

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import anchored, deep_ensemble, ntkgp_fn, ntkgp_lin, ntkgp_param, randomised_prior
-from ensembles.fit import draw_member
 from ensembles.losses import SquaredError
+from ensembles.member_problem import draw_member
 from ensembles.methods.protocol import Method, Params, Shift
 
 # with the multiples of K and Θ that the papers' table gives for the covariance at initialisation

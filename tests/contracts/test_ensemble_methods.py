@@ -16,8 +16,9 @@ from bayesnn.networks import NTKLinear, prior_precision
 from bayesnn.seeds import seeded_generator
 from ensembles import EnsembleRegressor, adam, anchored, gauss_newton
 from ensembles.evaluation import member_values
-from ensembles.fit import draw_member, fit_members, training_problem
+from ensembles.fit import fit_members
 from ensembles.losses import SquaredError
+from ensembles.member_problem import draw_member, training_problem
 from ensembles.methods.protocol import MemberDraw, Method, Params
 from ensembles.trainers.problem import Trainer, TrainingProblem
 from tests.contracts.ensemble_cases import (

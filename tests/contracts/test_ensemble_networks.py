@@ -14,8 +14,9 @@ from bayesnn.networks import NTKConv2d, Residual, convnet, prior_precision, resn
 from bayesnn.seeds import seeded_generator
 from ensembles import adam, gauss_newton, ntkgp_lin, ntkgp_param
 from ensembles.evaluation import member_values, shift_values
-from ensembles.fit import draw_member, fit_members, training_problem
+from ensembles.fit import fit_members
 from ensembles.losses import SquaredError
+from ensembles.member_problem import draw_member, training_problem
 from ensembles.methods.protocol import Params
 from ensembles.preparation import prepared
 from ensembles.side_by_side import over_members, runs_side_by_side

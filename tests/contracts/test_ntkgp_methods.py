@@ -14,7 +14,8 @@ from bayesnn.networks import prior_mean, prior_precision, readout_names, with_pr
 from bayesnn.seeds import seeded_generator
 from ensembles import gauss_newton, ntkgp_fn, ntkgp_lin, ntkgp_param
 from ensembles.evaluation import member_values
-from ensembles.fit import draw_member, fit_members, training_problem
+from ensembles.fit import fit_members
+from ensembles.member_problem import draw_member, training_problem
 from ensembles.methods.protocol import Method, Params
 from tests.contracts.ensemble_cases import (
     LOSS,

@@ -9,8 +9,8 @@ from torch import nn
 from bayesnn.networks import Erf, StandardLinear, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import adam, deep_ensemble, early_stopping, gauss_newton, ntkgp_param, sgd
-from ensembles.fit import training_problem
 from ensembles.losses import SquaredError
+from ensembles.member_problem import training_problem
 from ensembles.methods.protocol import Method
 from ensembles.trainers.execution import Execution
 from ensembles.trainers.problem import Trainer, TrainingProblem

@@ -176,9 +176,11 @@ def test_the_bar_is_drawn_on_a_terminal_only(
     screen.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
-    with progress_bar(shown=True) as draw:
+    with progress_bar(shown=True, n_members=8, first=2) as draw:
         losses = torch.tensor([0.5, 1.5])
-        answer = draw(Progress(members=(2, 3), n_members=4, step=5, total=10, losses=losses))
+        draw(Progress(members=(4, 5), n_members=8, step=10, total=20, losses=losses))
+        draw.finished(range(2, 4))
+        answer = draw(Progress(members=(4, 5), n_members=8, step=20, total=20, losses=losses))
     assert answer is None
-    assert "members 2–3" in screen.getvalue()
+    assert "members 4–5" in screen.getvalue()
     assert "75%" in screen.getvalue()

@@ -11,7 +11,7 @@ from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import deep_ensemble, ntkgp_param
 from ensembles.evaluation import member_values, shift_values
-from ensembles.fit import draw_member
+from ensembles.member_problem import draw_member
 from ensembles.memory import peak_memory
 from ensembles.methods.protocol import Method
 from ensembles.prediction import EnsembleFunction, member_covariance

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
-from ensembles.fit import training_problem
 from ensembles.losses import SquaredError
+from ensembles.member_problem import training_problem
 from ensembles.methods.protocol import Method, Params
 from ensembles.trainers.problem import TrainingProblem
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import adam, deep_ensemble, early_stopping, ntkgp_param
-from ensembles.fit import fit_members, training_problem
+from ensembles.fit import fit_members
 from ensembles.losses import SquaredError
+from ensembles.member_problem import training_problem
 from ensembles.trainers.first_order import member_losses
 from ensembles.trainers.problem import TrainingProblem
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bayesnn.networks import Erf, convnet, mlp, resnet
 from bayesnn.seeds import seeded_generator
 from ensembles import adam, deep_ensemble, ntkgp_lin, ntkgp_param, sgd
-from ensembles.fit import training_problem
 from ensembles.losses import SquaredError
+from ensembles.member_problem import training_problem
 from ensembles.memory import peak_memory
 from ensembles.methods.protocol import Method
 from ensembles.preparation import prepared

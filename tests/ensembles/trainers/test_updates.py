@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from bayesnn.networks import Erf, NTKLinear, StandardLinear, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import adam, deep_ensemble, ntkgp_param, sgd
-from ensembles.fit import training_problem
 from ensembles.losses import SquaredError
+from ensembles.member_problem import training_problem
 from ensembles.methods.protocol import Method
 from ensembles.trainers import updates
 from ensembles.trainers.batches import Batches

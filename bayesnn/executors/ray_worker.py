@@ -1,0 +1,149 @@
+"""What runs in Ray's processes: the task that does an item, and the actor that hears of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """An item is begun, perhaps not for the first time.
+
+    Attributes:
+        pid: of the process that does it.
+        node: where that process runs.
+    """
+
+    pid: int
+    node: str
+
+
+class Mailbox:
+    """Takes what work says until the caller collects it, and tells work whom to stop."""
+
+    def __init__(self) -> None:
+        self._said: list[tuple[int, Any]] = []
+        self._stopped: set[int] = set()
+
+    def say(self, number: int, message: Any) -> bool:
+        """Take a message about an item.
+
+        Args:
+            number: of the item.
+            message: `Begun`, or packed words of the work.
+
+        Returns:
+            Whether the item shall stop early.
+        """
+        self._said.append((number, message))
+        return number in self._stopped
+
+    def collected(self, stop: set[int]) -> list[tuple[int, Any]]:
+        """Return what was said since the last time.
+
+        Args:
+            stop: items to be stopped early.
+        """
+        self._stopped |= stop
+        said, self._said = self._said, []
+        return said
+
+
+_held: dict[str, tuple[Any, Any]] = {}
+"""Work and data of the run that this process does items of, by the name of what holds them."""
+
+
+def done(run: list[Any], number: int, item: bytes, gpu: bool, threads: int, mailbox: Any) -> Any:
+    """Do an item.
+
+    Args:
+        run: the reference of work, data and settings, which is looked up once a process.
+        number: of the item.
+        item: packed.
+        gpu: whether Ray has given this task a GPU.
+        threads: of torch.
+        mailbox: takes messages.
+
+    Returns:
+        ("done", packed result) or ("failed", packed exception).
+    """
+    import ray
+    import torch
+
+    from bayesnn.executors.protocol import Context
+    from bayesnn.executors.sending import packed, packed_error, unpacked
+
+    torch.set_num_threads(threads)
+    node = ray.get_runtime_context().get_node_id()
+    tell = _Teller(number, mailbox)
+    tell.say(Begun(pid=os.getpid(), node=node))
+    name = run[0].hex()
+    if name not in _held:
+        _held.clear()  # the last run's data go before the new come
+        work, shared, settings = unpacked(ray.get(run[0]))
+        settings.apply()
+        _held[name] = work, shared
+    work, shared = _held[name]
+    device = torch.device("cuda" if gpu else "cpu")
+    try:
+        result = work(shared, unpacked(item), Context(device=device, report=tell))
+        return "done", packed(result, "a result")
+    except Exception as error:  # noqa: BLE001  # the caller raises it
+        return "failed", packed_error(error)
+
+
+class _Teller:
+    """Says messages without waiting for answers: these are looked at before the next message."""
+
+    def __init__(self, number: int, mailbox: Any) -> None:
+        from bayesnn.executors.sending import packed
+        from bayesnn.executors.throttle import Throttle
+
+        self._number, self._mailbox = number, mailbox
+        self._answer: Any = None
+        self._stopped = False
+        self._throttle = Throttle(lambda message: self.say(packed(message, "a message")))
+
+    def __call__(self, message: Any) -> bool:
+        """Say a message, if it is time to.
+
+        Returns:
+            Whether to stop.
+        """
+        self._throttle(message)
+        return self._stopped
+
+    def say(self, message: Any) -> None:
+        """Say a message."""
+        import ray
+
+        if self._answer is not None:
+            # without an answer the mailbox is starting again, and the work goes on
+            with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+                self._stopped = ray.get(self._answer, timeout=1.0) or self._stopped
+        self._answer = self._mailbox.say.remote(self._number, message)
+
+
+def killed(pid: int) -> bool:
+    """End a process of Ray's on this node, if it is there still.
+
+    Args:
+        pid: its number.
+
+    Returns:
+        Whether it was there.
+    """
+    import signal
+
+    try:
+        if not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+            return False  # the number has gone to another process
+    except FileNotFoundError:
+        if Path("/proc/self").exists():
+            return False
+    os.kill(pid, signal.SIGKILL)
+    return True
