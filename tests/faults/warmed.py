@@ -1,4 +1,4 @@
-"""Imports what fits need, and runs one: for the process that the others are forked from."""
+"""Imports what the children need, and runs fits: for the process that they are forked from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import torch
 
+import tests.faults.kept_reconstructions  # noqa: F401
 from tests.ensembles.checkpointed import fit
 from tests.faults.kept_saves import fitted
 
