@@ -1,0 +1,177 @@
+"""What do more workers bring, and what do they cost? Members of an ensemble, and tasks alone.
+
+    python -m benchmarks.scale_out [--quick] [--devices cpu,cpu | cuda:0,cuda:1] [--no-ray]
+
+Compares a fit of 16 members by all devices with one by the first of them, in turn within one run;
+measures what a task costs that does nothing; and runs 2,000 tasks on 16 workers of Ray, whose cores
+are only said to be there. Without Ray (`--no-ray`, or where it is not installed) the parts that
+need it are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from bayesnn.executors import Executor, local_executor, ray_executor
+from benchmarks.report import RESULTS, Report, command_line
+from benchmarks.scaling import fit_speed, tasks
+
+BESIDE = "; other work ran beside it, so times and ratios are those of a shared machine."
+N_TASKS, N_RAY_WORKERS = 2000, 16
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and write the report."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="a smoke run")
+    parser.add_argument("--devices", default="cpu,cpu")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-ray", action="store_true")
+    parser.add_argument("--note", default="", help="a sentence for the report")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args(arguments)
+    devices = given.devices.split(",")
+    on_gpu = devices[0].startswith("cuda")
+    size = fit_speed.QUICK if given.quick else fit_speed.GPU if on_gpu else fit_speed.CPU
+    rounds = 1 if given.quick else given.rounds
+    with_ray = importlib.util.find_spec("ray") is not None and not given.no_ray and not on_gpu
+    load = os.getloadavg()[0]
+
+    rows = _local(devices, size, rounds, n_tasks=20 if given.quick else 500)
+    if with_ray:
+        rows += _ray(devices, size, rounds, quick=given.quick)
+    name = "scale_out_gpu" if on_gpu else "scale_out"
+    path = Report(
+        name=name,
+        title="What more workers bring, and what they cost",
+        command=command_line("python", "-m", "benchmarks.scale_out", *(arguments or sys.argv[1:])),
+        columns=("executor", "question", "measured", "wanted"),
+        rows=rows,
+        lead=_lead(rows),
+        notes=_notes(size, devices, load, with_ray, given.note),
+    ).write(given.out)
+    print(path)
+
+
+def _local(
+    devices: list[str], size: fit_speed.Size, rounds: int, n_tasks: int
+) -> list[tuple[str, ...]]:
+    threads = 1 if devices[0] == "cpu" else None
+    with ExitStack() as until_the_end:
+        one = until_the_end.enter_context(local_executor(devices[:1], threads=threads).kept())
+        every = until_the_end.enter_context(local_executor(devices, threads=threads).kept())
+        began = time.perf_counter()
+        fit_speed.fit(every, fit_speed.QUICK)  # starts the workers
+        start = time.perf_counter() - began
+        fit_speed.fit(one, fit_speed.QUICK)
+        rows = _speed("local", one, every, size, rounds)
+        cost = tasks.overhead(one, n_tasks)
+    rows.append(("local", "starting all workers, with a tiny fit", f"{start:.1f} s", ""))
+    rows.append(_overhead("local", cost))
+    return rows
+
+
+def _ray(
+    devices: list[str], size: fit_speed.Size, rounds: int, quick: bool
+) -> list[tuple[str, ...]]:
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    n_tasks = 40 if quick else N_TASKS
+    n_fake = 2 if quick else N_RAY_WORKERS
+    started = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    rows: list[tuple[str, ...]] = []
+    began = time.perf_counter()
+    ray.init(num_cpus=len(devices), **started)
+    start = time.perf_counter() - began
+    try:
+        # who takes most of the memory is alone, with one core
+        most = int(0.9 * ray.cluster_resources()["memory"])
+        with ray_executor(cpus=1, memory=most).kept() as one, ray_executor(cpus=1).kept() as every:
+            for executor in (one, every):
+                fit_speed.fit(executor, fit_speed.QUICK)
+            rows += _speed("Ray", one, every, size, rounds)
+            rows.append(("Ray", "starting it on this machine", f"{start:.1f} s", ""))
+            rows.append(_overhead("Ray", tasks.overhead(one, 20 if quick else 500)))
+    finally:
+        ray.shutdown()
+    ray.init(num_cpus=n_fake, **started)
+    try:
+        with ray_executor().kept() as executor:
+            seconds, peak = tasks.many(executor, n_tasks)
+    finally:
+        ray.shutdown()
+    what = f"{n_tasks} tasks of {1e3 * tasks.WAIT:.0f} ms on {n_fake} workers, a MiB each"
+    lost = "none lost, none twice, all right"
+    rows.append(("Ray", f"{what}: results", lost, "none lost"))
+    rows.append(("Ray", f"{what}: largest memory of the driver", f"{peak / 1e6:.0f} MB", "< 1 GB"))
+    rows.append(("Ray", f"{what}: time", f"{seconds:.1f} s", ""))
+    return rows
+
+
+def _speed(
+    name: str, one: Executor, every: Executor, size: fit_speed.Size, rounds: int
+) -> list[tuple[str, ...]]:
+    speed = fit_speed.measure(one, every, size, rounds)
+    n_workers = every.n_workers()
+    wanted = f"≥ {0.85 if every.device_type == 'cpu' else 0.95:.2f} × {n_workers}"
+    single, many = (statistics.median(times) for times in (speed.one, speed.all))
+    return [
+        (name, f"{fit_speed.N_MEMBERS} members by one worker", _times(speed.one), ""),
+        (name, f"{fit_speed.N_MEMBERS} members by {n_workers}", _times(speed.all), ""),
+        (name, "how many times as fast", f"{single / many:.2f}", wanted),
+        (name, "largest relative difference of parameters", f"{speed.difference:.1e}",
+         "≤ 1e-10" if size.dtype == torch.float64 else ""),
+        (name, "draws equal bit for bit", "yes" if speed.draws_equal else "NO", "yes"),
+    ]  # fmt: skip
+
+
+def _times(seconds: list[float]) -> str:
+    each = ", ".join(f"{one:.1f}" for one in seconds)
+    return f"{statistics.median(seconds):.1f} s (each: {each})"
+
+
+def _overhead(name: str, seconds: float) -> tuple[str, ...]:
+    return (name, "a task that does nothing, one worker", f"{1e3 * seconds:.1f} ms", "< 50 ms")
+
+
+def _lead(rows: list[tuple[str, ...]]) -> str:
+    said = [
+        f"{name}: {measured} times as fast (wanted {wanted})"
+        for name, question, measured, wanted in rows
+        if question == "how many times as fast"
+    ]
+    return "; ".join(said) + "."
+
+
+def _notes(
+    size: fit_speed.Size, devices: list[str], load: float, with_ray: bool, note: str
+) -> list[str]:
+    members = (
+        f"Members: NTKGP-param, an MLP of two layers of {size.width}, {size.rows} rows, Adam with "
+        f"{size.steps} steps of {size.batch} rows, {str(size.dtype).removeprefix('torch.')}. "
+        f"Devices: {', '.join(devices)}; a CPU worker has one thread. Workers run already; a "
+        "time is that of the whole fit, with the data's way there and the members' way back. Fits "
+        "by one worker and by all take turns (one, all, all, one, …); the ratio is of medians."
+    )
+    machine = (
+        f"Load of the machine when this began: {load:.1f} processes on "
+        f"{len(os.sched_getaffinity(0))} cores" + (BESIDE if load > 0.5 else ".")
+    )
+    notes = [members, machine]
+    if not with_ray:
+        notes.append("Ray was not measured in this run.")
+    return [*notes, note] if note else notes
+
+
+if __name__ == "__main__":
+    main()

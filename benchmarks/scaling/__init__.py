@@ -1,0 +1,1 @@
+"""Parts of the benchmark of executors, `benchmarks/scale_out.py`."""

@@ -1,0 +1,124 @@
+"""How much faster is a fit by all workers than by one of them, and are its numbers the same?"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bayesnn.executors import Executor
+from bayesnn.networks import Erf, mlp
+from bayesnn.seeds import seeded_generator
+from ensembles import adam, ntkgp_param
+from ensembles.fit import FittedMembers, fit_members
+from ensembles.losses import SquaredError
+
+N_MEMBERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A fit that keeps a device busy.
+
+    Attributes:
+        rows: of data.
+        width: of the network's two hidden layers.
+        batch: rows a step.
+        steps: of each member.
+        dtype: of all numbers.
+    """
+
+    rows: int
+    width: int
+    batch: int
+    steps: int
+    dtype: torch.dtype = torch.float64
+
+
+QUICK = Size(rows=64, width=8, batch=32, steps=5)
+CPU = Size(rows=2048, width=256, batch=256, steps=150)
+GPU = Size(rows=16_384, width=1024, batch=4096, steps=3000, dtype=torch.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """What was measured.
+
+    Attributes:
+        one: seconds of fits by one worker, in the order in which they were run.
+        all: seconds of fits by all workers, between these.
+        difference: largest difference between parameters, relative to the largest of each tensor.
+        draws_equal: whether all draws are the same bit for bit.
+    """
+
+    one: list[float]
+    all: list[float]
+    difference: float
+    draws_equal: bool
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast all workers are: of medians."""
+        return statistics.median(self.one) / statistics.median(self.all)
+
+
+def measure(one: Executor, every: Executor, size: Size, rounds: int) -> Speed:
+    """Fit by one worker and by all in turn, so that other work on the machine meets both.
+
+    Args:
+        one: of one worker, kept, which has done something already.
+        every: of all workers, likewise.
+        size: of the fit.
+        rounds: of either.
+    """
+    seconds: tuple[list[float], list[float]] = ([], [])
+    fitted: list[FittedMembers] = []
+    for turn in range(2 * rounds):
+        # one, all, all, one, …: a slow drift of the machine's speed meets both alike
+        which = (turn + 1) // 2 % 2
+        began = time.perf_counter()
+        members = fit(every if which else one, size)
+        seconds[which].append(time.perf_counter() - began)
+        if turn < 2:
+            fitted.append(members)
+        print(("all" if which else "one"), f"{seconds[which][-1]:.2f} s", flush=True)
+    first, second = fitted
+    return Speed(
+        one=seconds[0],
+        all=seconds[1],
+        difference=max(
+            float((second.params[name] - value).abs().max() / value.abs().max())
+            for name, value in first.params.items()
+        ),
+        draws_equal=all(
+            bool((second.shift[kind][name] == value).all())
+            for kind, params in first.shift.items()
+            for name, value in params.items()
+        ),
+    )
+
+
+def fit(executor: Executor, size: Size) -> FittedMembers:
+    """Draw and train the members."""
+    x, y = _data(size)
+    network = mlp(
+        in_features=x.shape[1], out_features=1, width=size.width, depth=2, activation=Erf(),
+        weight_std=1.5, bias_std=0.05,
+    ).to(size.dtype)  # fmt: skip
+    fitted = fit_members(
+        network, x, y, method=ntkgp_param(), n_members=N_MEMBERS, seed=0, executor=executor,
+        trainer=adam(steps=size.steps, batch_size=size.batch),
+        loss=SquaredError(noise_std=torch.tensor([0.1], dtype=size.dtype)),
+    )  # fmt: skip
+    assert fitted.members == tuple(range(N_MEMBERS)), "a member is missing"
+    return fitted
+
+
+def _data(size: Size) -> tuple[Tensor, Tensor]:
+    generator = seeded_generator(0)
+    x = torch.randn(size.rows, 8, generator=generator, dtype=torch.float64)
+    noise = 0.1 * torch.randn(size.rows, 1, generator=generator, dtype=torch.float64)
+    return x.to(size.dtype), (x.sin().sum(1, keepdim=True) + noise).to(size.dtype)
