@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from bayesnn.plain_json import parse_json
 from ct.data.file_start import HDF5, PNG, files_in, is_dicom, read_start
-from ct.data.hdf5_file import opened_hdf5, plain
+from ct.data.hdf5_file import hdf5_contents, hdf5_stack
 from ct.data.image_stack import ImageStack
 from ct.data.images import read_image
 from ct.data.scan_input import ScanInput, open_scan
@@ -138,20 +138,23 @@ def _describe_image(image: ImageStack) -> dict[str, Any]:
 
 def _is_result(path: Path) -> bool:
     try:
-        with h5py.File(path, "r") as file:
-            return "mean" in file and "sinogram" not in file
-    except OSError:
+        datasets = hdf5_contents(path).datasets
+    except ValueError:
         return False  # the sinogram's reader says what is wrong
+    return "mean" in datasets and "sinogram" not in datasets
 
 
 def _describe_result(path: Path) -> dict[str, Any]:
-    with opened_hdf5(path) as file:
-        facts: dict[str, Any] = {"file": str(path), "kind": "reconstruction"}
-        facts |= {f"{name}_shape": list(data.shape) for name, data in file.items()}
-        mean = file["mean"]
-        facts["minimum"] = min(float(np.min(image)) for image in mean)
-        facts["maximum"] = max(float(np.max(image)) for image in mean)
-        attributes = {name: _unpacked(plain(value)) for name, value in file.attrs.items()}
+    contents = hdf5_contents(path)
+    facts: dict[str, Any] = {"file": str(path), "kind": "reconstruction"}
+    facts |= {f"{name}_shape": list(data.shape or ()) for name, data in contents.datasets.items()}
+    images = hdf5_stack(contents, "mean", what="images [slices, rows, columns]")
+    ranges = [
+        (float(one.min()), float(one.max())) for one in map(images.read, range(images.shape[0]))
+    ]
+    facts["minimum"] = min(lowest for lowest, _ in ranges)
+    facts["maximum"] = max(highest for _, highest in ranges)
+    attributes = {name: _unpacked(value) for name, value in contents.attributes.items()}
     geometry = attributes.pop("geometry", None)
     for internal in ("json", "metadata", "single_image", "work"):
         attributes.pop(internal, None)
@@ -194,6 +197,6 @@ def _unpacked(value: Any) -> Any:
     if not (isinstance(value, str) and value.startswith(("{", "["))):
         return value
     try:
-        return json.loads(value)
-    except json.JSONDecodeError:
+        return parse_json(value)
+    except ValueError:
         return value

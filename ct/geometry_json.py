@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from bayesnn.plain_json import parse_json
 from ct.geometry import FanBeam, ImageGrid, ParallelBeam, Scan
 
 _FORMAT_VERSION = 1
@@ -50,22 +51,22 @@ def geometry_from_json(text: str) -> tuple[ImageGrid, Scan]:
             missing, unknown or impossible.
     """
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise ValueError(
             f"geometry: expected a JSON object, got {text[:40]!r} ({error})."
         ) from None
     if not isinstance(content, dict) or content.get("version") != _FORMAT_VERSION:
         version = content.get("version") if isinstance(content, dict) else None
         raise ValueError(
-            f"geometry: expected version {_FORMAT_VERSION}, got {version!r}; the file is foreign "
-            "or was written by a later release."
+            f"geometry: expected version {_FORMAT_VERSION}, got {version!r:.40}; the file is "
+            "foreign or was written by a later release."
         )
     fields = dict(_object(content, "scan"))
     kind = fields.pop("kind", None)
     if not isinstance(kind, str) or kind not in _KINDS:
         known = ", ".join(_KINDS)
-        raise ValueError(f"geometry: expected a scan of kind {known}, got {kind!r}.")
+        raise ValueError(f"geometry: expected a scan of kind {known}, got {kind!r:.40}.")
     try:
         return ImageGrid(**_object(content, "grid")), _KINDS[kind](**fields)
     except TypeError as error:  # fields missing or unknown
@@ -75,5 +76,5 @@ def geometry_from_json(text: str) -> tuple[ImageGrid, Scan]:
 def _object(content: dict[str, Any], key: str) -> dict[str, Any]:
     value = content.get(key)
     if not isinstance(value, dict):
-        raise ValueError(f"geometry: expected an object named {key!r}, got {value!r}.")
+        raise ValueError(f"geometry: expected an object named {key!r}, got {value!r:.40}.")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -77,6 +78,38 @@ def slice_record(index: int, solved: SolvedSlice) -> Metadata:
 def _by_level(numbers: Mapping[float, float] | None) -> dict[str, float] | None:
     # JSON's keys are text
     return None if numbers is None else {f"{level:g}": value for level, value in numbers.items()}
+
+
+def check_metadata(metadata: Metadata, n_slices: int) -> None:
+    """Refuse what a file says of its slices where it cannot be.
+
+    Args:
+        metadata: from the file.
+        n_slices: how many slices it holds.
+
+    Raises:
+        ValueError: an entry of each slice is no list, or of another length; or the method, the
+            units or the number of samples are of another kind than they can be.
+    """
+    for key in PER_SLICE:
+        values = metadata.get(key)
+        if key in metadata and (not isinstance(values, list) or len(values) != n_slices):
+            raise ValueError(
+                f"expected one {key!r} for each of {n_slices} slices; the file is damaged."
+            )
+    for key, kind in (("method", str), ("units", str), ("n_samples", int | None)):
+        if key in metadata and not isinstance(metadata[key], kind):
+            raise ValueError(f"{key!r} is of another kind than it can be; the file is damaged.")
+    for widths in metadata.get("half_widths") or []:
+        if widths is not None and not _are_levels(widths):
+            raise ValueError("expected half widths by their levels; the file is damaged.")
+
+
+def _are_levels(widths: Any) -> bool:
+    try:
+        return all(math.isfinite(float(level) + value) for level, value in widths.items())
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        return False
 
 
 def slice_metadata(metadata: Metadata, index: int) -> Metadata:

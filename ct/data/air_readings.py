@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct.data.file_start import NPY, is_tiff, read_start
-from ct.data.hdf5_file import hdf5_stack
+from ct.data.hdf5_file import hdf5_contents, hdf5_stack
 from ct.data.npy_file import load_npy, npy_stack
 from ct.data.scan_options import ScanOptions
 from ct.data.sinogram import SinogramFile
@@ -48,7 +48,7 @@ def _opened(path: Path) -> Stack:
     path = Path(name)
     if dataset:
         read_start(path)
-        return hdf5_stack(path, dataset, what=_WHAT)
+        return hdf5_stack(hdf5_contents(path), dataset, what=_WHAT)
     if path.is_dir():
         return tiff_stack(path)
     start = read_start(path)

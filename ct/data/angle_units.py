@@ -9,6 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from ct.data.hdf5_file import Dataset
+from ct.data.shown import shown
+
 _LARGEST_RADIANS = 4 * np.pi
 _ENOUGH_VIEWS = 10
 _NEAR = 0.04
@@ -55,7 +58,9 @@ def angles_in_radians(
             )
         return tuple(np.deg2rad(angles).tolist())
     if word:
-        raise ValueError(f"{where}: expected units degrees or radians, found {units!r}; {remedy}.")
+        raise ValueError(
+            f"{where}: expected units degrees or radians, found {shown(units, 40)!r}; {remedy}."
+        )
     if largest > _LARGEST_RADIANS:
         return tuple(np.deg2rad(angles).tolist())
     if _is_a_turn_in_radians(arc, len(angles)):
@@ -66,9 +71,26 @@ def angles_in_radians(
     )
 
 
+def angles_of_dataset(data: Dataset, usual: str, where: str) -> tuple[float, ...]:
+    """Return the angles of an HDF5 dataset in radians.
+
+    Args:
+        data: the dataset.
+        usual: the units of such angles where their attribute `units` says nothing.
+        where: file and dataset, for messages.
+
+    Raises:
+        ValueError: no numbers, or what `angles_in_radians` refuses.
+    """
+    if not data.numbers:
+        raise ValueError(f"{where}: expected numbers, found dtype {shown(data.dtype)}.")
+    return angles_in_radians(data.values(), data.word("units") or usual, where)
+
+
 def _checked(values: NDArray[Any] | Sequence[float], where: str) -> Float[np.ndarray, " angles"]:
     try:
-        angles = np.asarray(values, dtype=np.float64).ravel()
+        with np.errstate(invalid="ignore"):
+            angles = np.asarray(values, dtype=np.float64).ravel()
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: expected numbers ({error}).") from error
     if angles.size == 0 or not np.isfinite(angles).all():

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Shaped
 
+from ct.data.dicom_file import read_dataset, stored_pixels
 from ct.data.file_start import files_in, is_dicom, read_start
 from ct.data.image_stack import ImageStack
+from ct.data.shown import shown
 from ct.data.stack import Stack, stack_shape
 
 _ERRORS = (
-    AttributeError, EOFError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError,
-    ValueError, struct.error,
+    ArithmeticError, AttributeError, AssertionError, EOFError, LookupError, MemoryError, OSError,
+    RuntimeError, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 """What pydicom raises where a file is truncated, incomplete or compressed by an absent codec."""
 _UNEVEN = 0.01
@@ -37,16 +40,19 @@ def read_dicom(path: Path) -> ImageStack:
     Raises:
         ValueError: truncated, no image, in colour, or with pixels that are not square.
     """
-    dataset = _dataset(path)
-    values = _rescaled(dataset, path)
-    shape = stack_shape(values.shape, path, "an image [rows, columns] or frames of one")
-    frames = values.reshape(shape)
-    return ImageStack(
-        stack=Stack(path=path, shape=shape, load=lambda index: frames[index], kind="DICOM"),
-        units=_units(dataset),
-        pixel_size=_square_pixel_size(dataset, path),
-        source=path.name,
-    )
+    with _pydicom(path):
+        dataset = read_dataset(path)
+        stored = stored_pixels(dataset, path)
+        shape = stack_shape(stored.shape, path, "an image [rows, columns] or frames of one")
+        frames, scale = stored.reshape(shape), _scale(dataset)
+        return ImageStack(
+            stack=Stack(
+                path=path, shape=shape, load=lambda n: _rescaled(frames[n], scale), kind="DICOM"
+            ),
+            units=_units(dataset),
+            pixel_size=_square_pixel_size(dataset, path),
+            source=path.name,
+        )
 
 
 def read_dicom_series(folder: Path) -> ImageStack:
@@ -64,19 +70,29 @@ def read_dicom_series(folder: Path) -> ImageStack:
         ValueError: no slice, slices of several series or sizes, slices without a position, two at
             one place, or one that is missing between others.
     """
+    with _pydicom(folder):
+        return _series(folder)
+
+
+def _series(folder: Path) -> ImageStack:
     paths = [path for path in files_in(folder) if is_dicom(read_start(path))]
-    headers = [(path, _dataset(path, header_only=True)) for path in paths]
+    headers = [(path, _header(path)) for path in paths]
     slices = [(path, header) for path, header in headers if "Rows" in header]
     if not slices:
         raise ValueError(f"{folder}: expected DICOM slices, found no DICOM image in it.")
     _check_one_series(slices, folder)
     first_path, first = slices[0]
     places = np.array([_place(header, path) for path, header in slices])
+    if not np.isfinite(places).all():
+        raise ValueError(f"{folder}: expected slices at finite positions, found others.")
     order = np.argsort(places, kind="stable")
     sorted_paths = [slices[i][0] for i in order]
 
     def load(index: int) -> Float32[np.ndarray, "rows columns"]:
-        return _rescaled(_dataset(sorted_paths[index]), sorted_paths[index])
+        path = sorted_paths[index]
+        with _pydicom(path):
+            dataset = read_dataset(path)
+            return _rescaled(stored_pixels(dataset, path), _scale(dataset))
 
     return ImageStack(
         stack=Stack(
@@ -94,35 +110,41 @@ def read_dicom_series(folder: Path) -> ImageStack:
 
 @contextmanager
 def _pydicom(path: Path) -> Iterator[None]:
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
     with warnings.catch_warnings():
         # odd but harmless header values; what matters is checked by who reads them
-        warnings.filterwarnings("ignore", module=r"pydicom\..*")
+        warnings.filterwarnings("ignore", module=r"(pydicom|PIL)\..*")
         try:
             yield
-        except _ERRORS as error:
+        except (*_ERRORS, BytesLengthException, InvalidDicomError) as error:
+            if type(error) is ValueError and str(error).startswith(str(path)):
+                raise
             raise ValueError(
-                f"{path}: expected a whole DICOM image, but its pixels cannot be read "
-                f"({error or type(error).__name__})."
+                f"{path}: expected a whole DICOM image, but it cannot be read "
+                f"({shown(error) or type(error).__name__}); export it again."
             ) from error
 
 
-def _dataset(path: Path, *, header_only: bool = False) -> Any:
-    import pydicom
-
+def _header(path: Path) -> Any:
     with _pydicom(path):
-        return pydicom.dcmread(path, stop_before_pixels=header_only)
+        return read_dataset(path, header_only=True)
 
 
-def _rescaled(dataset: Any, path: Path) -> Float32[np.ndarray, "*frames rows columns"]:
-    with _pydicom(path):
-        stored = np.asarray(dataset.pixel_array)
-    if int(dataset.get("SamplesPerPixel", 1)) != 1:
-        raise ValueError(f"{path}: expected grey values, found a DICOM image in colour.")
+def _scale(dataset: Any) -> tuple[float, float] | None:
     holder = _holder(dataset, "RescaleSlope", "PixelValueTransformationSequence")
     if holder is None:
-        return stored.astype(np.float32)
-    scaled = stored * float(holder.RescaleSlope) + float(holder.RescaleIntercept)
-    return scaled.astype(np.float32)
+        return None
+    return float(holder.RescaleSlope), float(holder.RescaleIntercept)
+
+
+def _rescaled(
+    stored: Shaped[np.ndarray, "rows columns"], scale: tuple[float, float] | None
+) -> Float32[np.ndarray, "rows columns"]:
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
+        if scale is None:
+            return stored.astype(np.float32)
+        return (stored * scale[0] + scale[1]).astype(np.float32)
 
 
 def _units(dataset: Any) -> str:
@@ -130,7 +152,8 @@ def _units(dataset: Any) -> str:
     if holder is None:
         return ""
     # the type may be absent for CT, and is then HU by the standard's definition of the slope
-    return str(holder.get("RescaleType", "HU" if dataset.get("Modality") == "CT" else "") or "")
+    usual = "HU" if dataset.get("Modality") == "CT" else ""
+    return shown(holder.get("RescaleType", usual) or "")
 
 
 def _square_pixel_size(dataset: Any, path: Path) -> float | None:
@@ -168,7 +191,7 @@ def _check_one_series(slices: list[tuple[Path, Any]], folder: Path) -> None:
         found = list(dict.fromkeys(held))
         if len(found) > 1:
             raise ValueError(
-                f"{folder}: expected {what}, found {len(found)} ({', '.join(found[:3])}); put each "
+                f"{folder}: expected {what}, found {len(found)} ({shown(', '.join(found[:3]))}); put each "
                 "into a folder of its own."
             )
 

@@ -1,49 +1,163 @@
-"""Datasets of HDF5 files as slices that stay on disk."""
+"""HDF5 files: what they hold, and their datasets as slices that stay on disk.
+
+All reading is done by `ct.data.hdf5_process`; see there why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ct.data.hdf5_client import ask
+from ct.data.honest_size import check_claim, check_stack_claim
+from ct.data.shown import shown
 from ct.data.stack import Stack, check_real, in_bands, stack_shape
 
 SINOGRAM = "a sinogram [views, detectors] or [slices, views, detectors]"
 
 
-@contextmanager
-def opened_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file to read.
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A dataset of an HDF5 file, without its values.
 
-    Args:
+    Attributes:
         path: the file.
+        size: of the file in bytes, by which a change is noticed.
+        name: of the dataset, without a slash at its start.
+        shape: its dimensions; None where it holds nothing.
+        dtype: the type in words, NumPy's short ones for numbers.
+        numbers: whether it holds real numbers.
+        item_bytes: size of a value.
+        chunks: shape of its chunks, if it has any.
+        attributes: `units`, `axes` and `MATLAB_class`, those that it has.
+        text: what it holds, where that is one text.
+    """
 
-    Yields:
-        The open file.
+    path: Path
+    size: int
+    name: str
+    shape: tuple[int, ...] | None
+    dtype: str
+    numbers: bool
+    item_bytes: int
+    chunks: tuple[int, ...] | None
+    attributes: Mapping[str, Any]
+    text: str | None
+
+    def word(self, name: str) -> str:
+        """Return a text attribute; "" where it is absent."""
+        value = self.attributes.get(name, "")
+        return str(value[0] if isinstance(value, list) and value else value)
+
+    def values(self) -> NDArray[Any]:
+        """Return all values.
+
+        Raises:
+            ValueError: no numbers, more of them than the file can hold, or damaged.
+        """
+        check_real(np.dtype(self.dtype) if self.numbers else np.dtype("V1"), self._where)
+        check_claim(self.path, self.shape or (), self.item_bytes, f"a dataset {self.name!r}")
+        return self._read(None, 0, 0)
+
+    def slices(self, first: int, last: int) -> NDArray[Any]:
+        """Return what lies along the first axis from `first` to before `last`."""
+        return self._read(0, first, last)
+
+    def columns(self, first: int, last: int) -> NDArray[Any]:
+        """Return what lies along the second axis from `first` to before `last`."""
+        return self._read(1, first, last)
+
+    @property
+    def _where(self) -> Path:
+        return Path(f"{self.path}: {self.name}")
+
+    def _read(self, axis: int | None, first: int, last: int) -> NDArray[Any]:
+        said, values = ask(
+            self.path, name=self.name, axis=axis, first=first, last=last, size=self.size
+        )
+        return np.frombuffer(values, dtype=said["dtype"]).reshape(said["shape"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What an HDF5 file holds, without its values.
+
+    Attributes:
+        path: the file.
+        attributes: its own.
+        datasets: by name, soft links among them.
+        groups: names.
+        outside: what lies in other files, and is not read: why, by name.
+    """
+
+    path: Path
+    attributes: dict[str, Any]
+    datasets: dict[str, Dataset]
+    groups: tuple[str, ...]
+    outside: dict[str, str]
+
+    def find(self, name: str) -> Dataset | None:
+        """Return a dataset; None where there is none.
+
+        Raises:
+            ValueError: it lies in another file.
+        """
+        name = name.strip("/")
+        parents = [name[:place] for place, letter in enumerate(name) if letter == "/"]
+        for one in (*parents, name):
+            if one in self.outside:
+                raise ValueError(
+                    f"{self.path}: {shown(one)!r} is {self.outside[one]}, which is not followed; "
+                    "name that file itself, or copy the values into this one."
+                )
+        return self.datasets.get(name)
+
+    def named(self) -> str:
+        """Return the datasets with their shapes, the first few, for messages.
+
+        Returns:
+            Such as "exchange/data (181×2×640), exchange/theta (181)", or "nothing".
+        """
+        found = [
+            f"{shown(name, 40)} ({'×'.join(map(str, data.shape))})"
+            for name, data in sorted(self.datasets.items())
+            if data.shape
+        ]
+        return ", ".join(found[:5]) + (", …" if len(found) > 5 else "") or "nothing"
+
+
+def hdf5_contents(path: Path) -> Contents:
+    """Return what an HDF5 file holds.
 
     Raises:
         ValueError: truncated or damaged.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(
-            f"{path}: expected a whole HDF5 file, but it is truncated or damaged ({error}); "
-            "write or copy it again."
-        ) from error
+    said, _ = ask(path)
+    size = path.stat().st_size
+    return Contents(
+        path=path,
+        attributes=said["attributes"],
+        datasets={
+            name: Dataset(path=path, size=size, **_as_tuples(data))
+            for name, data in said["datasets"].items()
+        },
+        groups=tuple(said["groups"]),
+        outside=said["outside"],
+    )
 
 
-def hdf5_stack(path: Path, name: str, *, slice_axis: int = 0, what: str = SINOGRAM) -> Stack:
+def hdf5_stack(
+    contents: Contents, name: str, *, slice_axis: int = 0, what: str = SINOGRAM
+) -> Stack:
     """Open a dataset of two or three dimensions as a stack.
 
     Args:
-        path: the file.
+        contents: of the file.
         name: of the dataset.
         slice_axis: the axis along which the slices lie, 0 or 1; along 1 they are read in bands.
         what: what was expected, for the message.
@@ -52,64 +166,45 @@ def hdf5_stack(path: Path, name: str, *, slice_axis: int = 0, what: str = SINOGR
         The slices; a matrix is one.
 
     Raises:
-        ValueError: no such dataset, no real numbers, or of another number of dimensions.
+        ValueError: no such dataset, no real numbers, of another number of dimensions, or larger
+            than the file can be.
     """
-    with opened_hdf5(path) as file:
-        data = file.get(name)
-        if not isinstance(data, h5py.Dataset):
-            raise ValueError(
-                f"{path}: expected a dataset {name!r}, found {datasets_named(file)}; say --dataset "
-                "and its name."
-            )
-        full, dtype, n_dims = data.shape, data.dtype, data.ndim
-        chunks = f" in chunks of {data.chunks}" if data.chunks else ""
-    check_real(dtype, Path(f"{path}: {name}"))
-    slices, rows, columns = stack_shape(full, Path(f"{path}: {name}"), what)
-    kind = f"HDF5{chunks}"
-
-    def cut(first: int, last: int) -> NDArray[Any]:
-        with h5py.File(path, "r") as file:
-            return np.asarray(file[name][:, first:last])
-
-    def load(index: int) -> NDArray[Any]:
-        with h5py.File(path, "r") as file:
-            return np.asarray(file[name][()] if n_dims == 2 else file[name][index])
+    path, data = contents.path, contents.find(name)
+    if data is None:
+        raise ValueError(
+            f"{path}: expected a dataset {name!r}, found {contents.named()}; say --dataset and "
+            "its name."
+        )
+    where = Path(f"{path}: {name}")
+    if not data.numbers:
+        raise ValueError(
+            f"{where}: expected real numbers, found dtype {shown(data.dtype)}; save the real part "
+            "or the magnitude."
+        )
+    slices, rows, columns = stack_shape(data.shape or (), where, what)
+    kind = f"HDF5 in chunks of {data.chunks}" if data.chunks else "HDF5"
+    if data.chunks:
+        check_claim(path, data.chunks, data.item_bytes, "a chunk")
+    whole, n_dims = data.dtype[1] in "biu", len(data.shape or ())
 
     if slice_axis == 1 and n_dims == 3:
-        by_rows = in_bands(cut, rows, slices * columns * dtype.itemsize)
+        check_stack_claim(path, (rows, slices, columns), data.item_bytes)
+        by_rows = in_bands(data.columns, rows, slices * columns * data.item_bytes)
         shape = (rows, slices, columns)
-        return Stack(path=path, shape=shape, load=by_rows, kind=kind, whole=dtype.kind in "biu")
+        return Stack(path=path, shape=shape, load=by_rows, kind=kind, whole=whole)
+
+    def load(index: int) -> NDArray[Any]:
+        return data.values() if n_dims == 2 else data.slices(index, index + 1)[0]
+
     shape = (slices, rows, columns)
-    return Stack(path=path, shape=shape, load=load, kind=kind, whole=dtype.kind in "biu")
+    check_stack_claim(path, shape, data.item_bytes)
+    return Stack(path=path, shape=shape, load=load, kind=kind, whole=whole)
 
 
-def datasets_named(file: h5py.File) -> str:
-    """Return the datasets of a file with their shapes, the first few, for messages.
-
-    Args:
-        file: the open file.
-
-    Returns:
-        Such as "exchange/data (181×2×640), exchange/theta (181)", or "nothing".
-    """
-    found: list[str] = []
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim > 0:
-            found.append(f"{name} ({'×'.join(map(str, item.shape))})")
-
-    file.visititems(visit)
-    return ", ".join(found[:5]) + (", …" if len(found) > 5 else "") or "nothing"
-
-
-def plain(value: Any) -> Any:
-    """Return an HDF5 attribute as Python's own number, text or list."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def text_of(item: Any, name: str) -> str:
-    """Return a text attribute of a dataset; "" where it is absent."""
-    value = plain(item.attrs.get(name, ""))
-    return str(value[0] if isinstance(value, list) and value else value)
+def _as_tuples(data: dict[str, Any]) -> dict[str, Any]:
+    shape, chunks = data["shape"], data["chunks"]
+    return {
+        **data,
+        "shape": None if shape is None else tuple(shape),
+        "chunks": None if chunks is None else tuple(chunks),
+    }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from ct.data.angle_units import angles_in_radians
+from ct.data.angle_units import angles_of_dataset
 from ct.data.data_exchange import is_data_exchange, open_data_exchange
-from ct.data.hdf5_file import hdf5_stack, opened_hdf5, plain, text_of
+from ct.data.hdf5_file import hdf5_contents, hdf5_stack
 from ct.data.sinogram import SinogramFile
 from ct.geometry_json import geometry_from_json
 
@@ -39,21 +38,17 @@ def open_hdf5_sinogram(
     Raises:
         ValueError: truncated, without the dataset, or with angles or a geometry that cannot be.
     """
-    with opened_hdf5(path) as file:
-        if is_data_exchange(file) and dataset in {None, "exchange/data", "/exchange/data"}:
-            return open_data_exchange(file, path, projections=projections)
-        attributes = {key: plain(value) for key, value in file.attrs.items()}
-        angles = file.get("angles")
-        angles = angles if isinstance(angles, h5py.Dataset) else None
-        radians = None
-        if angles is not None:
-            units = text_of(angles, "units") or "radians"
-            radians = angles_in_radians(np.asarray(angles), units, f"{path}: angles")
-        has_noise = isinstance(file.get(NOISE_STD), h5py.Dataset)
-    stack = hdf5_stack(path, dataset or "sinogram", slice_axis=1 if projections else 0)
+    contents = hdf5_contents(path)
+    if dataset in {None, "exchange/data", "/exchange/data"} and is_data_exchange(contents):
+        return open_data_exchange(contents, projections=projections)
+    attributes = dict(contents.attributes)
+    angles = contents.find("angles")
+    radians = None if angles is None else angles_of_dataset(angles, "radians", f"{path}: angles")
+    stack = hdf5_stack(contents, dataset or "sinogram", slice_axis=1 if projections else 0)
     ray_noise = None
-    if has_noise:
-        ray_noise = hdf5_stack(path, NOISE_STD, what="noise_std of the same shape as the sinogram")
+    if contents.find(NOISE_STD) is not None:
+        what = "noise_std of the same shape as the sinogram"
+        ray_noise = hdf5_stack(contents, NOISE_STD, what=what)
         if ray_noise.shape != stack.shape:
             raise ValueError(
                 f"{path}: noise_std: expected the sinogram's shape {list(stack.shape)}, found "

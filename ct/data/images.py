@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
+import warnings
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -11,10 +14,18 @@ from jaxtyping import Float32
 
 from ct.data.dicom_images import read_dicom, read_dicom_series
 from ct.data.file_start import NPY, PNG, is_dicom, is_tiff, read_start
+from ct.data.honest_size import check_claim
 from ct.data.image_stack import ImageStack
 from ct.data.npy_file import npy_stack
+from ct.data.shown import shown
 from ct.data.stack import Stack
 from ct.data.tiff_file import is_tiff_folder, tiff_stack
+
+_PNG_ERRORS = (
+    ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError,
+    ValueError, struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow and what reads by it raise where a file is damaged."""
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageStack:
@@ -76,14 +87,24 @@ def _unitless(stack: Stack) -> ImageStack:
 
 
 def _png(path: Path) -> Stack:
+    from PIL import Image
     from skimage import io
 
     try:
         # from memory: where the file is damaged, the reader would leave it open
-        values = np.asarray(io.imread(BytesIO(path.read_bytes())))
-    except (OSError, SyntaxError, ValueError) as error:
+        content = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\..*|imageio\..*")
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(content), formats=["PNG"]) as header:
+                check_claim(path, header.size, _png_bytes(header.mode), "a PNG")
+            values = np.asarray(io.imread(BytesIO(content)))
+    except (*_PNG_ERRORS, Image.DecompressionBombError) as error:
+        if str(error).startswith(f"{path}: "):
+            raise
         raise ValueError(
-            f"{path}: expected a whole PNG, but it is damaged or truncated ({error})."
+            f"{path}: expected a whole PNG, but it is damaged or truncated "
+            f"({shown(error) or type(error).__name__}); save it again."
         ) from error
     if values.ndim != 2:
         raise ValueError(
@@ -91,6 +112,11 @@ def _png(path: Path) -> Stack:
             "convert it to grey first."
         )
     return Stack(path=path, shape=(1, *values.shape), load=lambda _: values, kind="PNG", whole=True)
+
+
+def _png_bytes(mode: str) -> int:
+    """Return the bytes of a pixel while it is read; the grey modes are L, 1 and I;16."""
+    return {"1": 2, "L": 2}.get(mode, 12)
 
 
 def _check_finite(values: Float32[np.ndarray, "rows columns"], name: str) -> None:

@@ -1,27 +1,20 @@
-"""MATLAB files: structs and matrices of version 5 (SciPy) and of version 7.3 (which is HDF5)."""
+"""MATLAB files: structs and matrices of version 5 and of version 7.3 (which is HDF5)."""
 
 from __future__ import annotations
 
-import struct
-import warnings
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import h5py
 import numpy as np
 
-from ct.data.hdf5_file import opened_hdf5
+from ct.data.file_start import is_hdf5
+from ct.data.hdf5_file import Contents, Dataset, hdf5_contents
+from ct.data.honest_size import check_claim
+from ct.data.matlab5 import read_matlab5
 
 Fields: TypeAlias = Mapping[str, Any]
 """A struct's fields by name; structs within are Fields too, texts str, numbers arrays."""
-
-_ERRORS = (
-    EOFError, IndexError, KeyError, MemoryError, NotImplementedError, OSError, OverflowError,
-    TypeError, ValueError, struct.error, zlib.error,
-)  # fmt: skip
-"""What SciPy's reader raises where a file is truncated or damaged."""
 
 
 def read_matlab(path: Path) -> Fields:
@@ -36,36 +29,30 @@ def read_matlab(path: Path) -> Fields:
     Raises:
         ValueError: truncated or damaged.
     """
-    if h5py.is_hdf5(path):
-        with opened_hdf5(path) as file:
-            return {name: _from_hdf5(item) for name, item in file.items() if name[0] != "#"}
-    import scipy.io
-
-    try:
-        with warnings.catch_warnings():
-            # a duplicate variable, an unreadable one
-            warnings.simplefilter("error", scipy.io.matlab.MatReadWarning)
-            content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
-    except (*_ERRORS, scipy.io.matlab.MatReadWarning) as error:
-        raise ValueError(
-            f"{path}: expected a whole MATLAB file, but it is truncated or damaged "
-            f"({error or type(error).__name__}); write or copy it again."
-        ) from error
-    return {name: _from_scipy(item) for name, item in content.items() if name[:2] != "__"}
+    return _from_hdf5(hdf5_contents(path)) if is_hdf5(path) else read_matlab5(path)
 
 
-def _from_scipy(item: Any) -> Any:
-    names = getattr(item, "_fieldnames", None)
-    if names is not None:
-        return {name: _from_scipy(getattr(item, name)) for name in names}
-    return item
+def _from_hdf5(contents: Contents) -> Fields:
+    numbers = [one for one in contents.datasets.values() if one.numbers and one.shape]
+    total = sum(int(np.prod(one.shape or (), dtype=object)) * one.item_bytes for one in numbers)
+    check_claim(contents.path, (total // 8,), 8, "variables")
+    fields: dict[str, Any] = {}
+    for name, data in sorted(contents.datasets.items()):
+        *groups, own = name.split("/")
+        if name[0] == "#":  # what cells refer to
+            continue
+        holder = fields
+        for group in groups:
+            holder = holder.setdefault(group, {})
+        holder[own] = _value(data)
+    return fields
 
 
-def _from_hdf5(item: Any) -> Any:
-    if isinstance(item, h5py.Group):
-        return {name: _from_hdf5(inner) for name, inner in item.items()}
+def _value(data: Dataset) -> Any:
+    if not data.numbers or not data.shape:
+        return data.dtype  # cells and other objects, of which the type is told
     # MATLAB's columns come first in memory
-    values = np.asarray(item).T
-    if item.attrs.get("MATLAB_class", b"") in {b"char", "char"}:
-        return "".join(chr(code) for code in values.ravel())
+    values = data.values().T
+    if data.word("MATLAB_class") == "char":
+        return "".join(chr(int(code) % 2**16) for code in values.ravel(order="F"))
     return np.squeeze(values)

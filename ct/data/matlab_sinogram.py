@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ct.data.angle_units import angles_in_radians
 from ct.data.matlab_file import Fields, read_matlab
+from ct.data.shown import shown
 from ct.data.sinogram import SinogramFile
 from ct.data.stack import Stack, check_real, stack_shape
 from ct.geometry import FanBeam, ImageGrid
@@ -52,14 +53,14 @@ def open_matlab_sinogram(path: Path, *, dataset: str | None = None) -> SinogramF
             "say --dataset and a matrix's name."
         )
     scan, parameters = content[found[0]], content[found[0]]["parameters"]
-    where = f"{path}: {found[0]}.parameters"
+    where = f"{path}: {shown(found[0], 40)}.parameters"
     angles = angles_in_radians(
         np.atleast_1d(_field(parameters, where, "angles")), "degrees", f"{where}.angles"
     )
     values = np.asarray(scan["sinogram"])
     if values.ndim == 2 and values.shape[0] != len(angles) == values.shape[1]:
         values = values.T
-    stack = _stack(values, path, f"MATLAB struct {found[0]}")
+    stack = _stack(values, path, f"MATLAB struct {shown(found[0], 40)}")
     beam = _fan_beam(parameters, where, angles, stack.shape[2])
     pixel = _pixel_size(parameters, where, beam)
     names = ("projectName", "scanner", "date", "detector", "voltage", "current", "exposureTime")
@@ -69,7 +70,7 @@ def open_matlab_sinogram(path: Path, *, dataset: str | None = None) -> SinogramF
         geometry=(ImageGrid((stack.shape[2], stack.shape[2]), pixel), beam),
         values="line integrals",
         image_units="1/mm",
-        metadata={name: str(parameters[name]) for name in names if name in parameters},
+        metadata={name: shown(parameters[name]) for name in names if name in parameters},
     )
 
 
@@ -85,12 +86,14 @@ def _fan_beam(
     scale = _MILLIMETRES.get(str(parameters.get("distanceUnit", "mm")).strip().lower())
     if scale is None:
         raise ValueError(
-            f"{where}.distanceUnit: expected mm, cm, m or um, found {parameters['distanceUnit']!r}."
+            f"{where}.distanceUnit: expected mm, cm, m or um, found "
+            f"{shown(parameters['distanceUnit'], 40)!r}."
         )
     said = parameters.get("numDetectorsPost", n_detectors)
-    if int(_number(said, f"{where}.numDetectorsPost")) != n_detectors:
+    if _number(said, f"{where}.numDetectorsPost") != n_detectors:
         raise ValueError(
-            f"{where}: the sinogram has {n_detectors} detectors but numDetectorsPost says {said}; "
+            f"{where}: the sinogram has {n_detectors} detectors but numDetectorsPost says "
+            f"{shown(said, 20)}; "
             "make them agree."
         )
     near, far, bin_size = (
@@ -122,8 +125,9 @@ def _field(parameters: Fields, where: str, *names: str) -> Any:
     for name in names:
         if name in parameters:
             return parameters[name]
+    held = shown(", ".join(sorted(parameters)), 300) or "none"
     raise ValueError(
-        f"{where}: expected {' or '.join(names)}, found {', '.join(sorted(parameters)) or 'none'}; "
+        f"{where}: expected {' or '.join(names)}, found {held}; "
         "say --dataset and give the geometry as options."
     )
 
@@ -132,7 +136,7 @@ def _number(value: Any, where: str) -> float:
     try:
         return float(np.asarray(value, dtype=np.float64).reshape(()))
     except (TypeError, ValueError):
-        raise ValueError(f"{where}: expected one number, found {value!r}.") from None
+        raise ValueError(f"{where}: expected one number, found {shown(repr(value), 40)}.") from None
 
 
 def _variable(content: Fields, name: str, path: Path) -> Stack:
@@ -154,7 +158,8 @@ def _stack(values: NDArray[Any], path: Path, kind: str) -> Stack:
 
 
 def _described(name: str, item: Any) -> str:
+    name = shown(name, 40)
     if isinstance(item, dict):
-        return f"{name} (struct of {', '.join(list(item)[:4])})"
+        return f"{name} (struct of {shown(', '.join(list(item)[:4]))})"
     shape = getattr(item, "shape", ())
     return f"{name} ({'×'.join(map(str, shape)) or type(item).__name__})"

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import tokenize
+import warnings
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
 
+from ct.data.shown import shown
 from ct.data.stack import Stack, check_real, stack_shape
+
+_ERRORS = (
+    ArithmeticError, AttributeError, EOFError, LookupError, OSError, RecursionError, SyntaxError,
+    TypeError, ValueError, tokenize.TokenError,
+)  # fmt: skip
+"""What NumPy raises where a header is no header: it is read as a Python literal."""
 
 
 def load_npy(path: Path) -> Shaped[np.ndarray, "*shape"]:
@@ -17,12 +26,22 @@ def load_npy(path: Path) -> Shaped[np.ndarray, "*shape"]:
         ValueError: it is truncated, or holds objects, text or complex numbers.
     """
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        with warnings.catch_warnings(), np.errstate(over="ignore"):  # of sizes multiplied
+            warnings.simplefilter("ignore", UserWarning)  # headers of Python 2
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except MemoryError:  # of Python's parser, which has a small stack
+        raise ValueError(
+            f"{path}: expected a .npy file, but its header is nested too deeply; save the array "
+            "again with numpy.save."
+        ) from None
+    except _ERRORS as error:
         raise ValueError(
             f"{path}: expected a whole .npy file of numbers, but it is damaged, truncated or holds "
-            f"Python objects ({error}); save the array again with numpy.save."
+            f"Python objects ({shown(error) or type(error).__name__}); save the array again with "
+            "numpy.save."
         ) from error
+    if not isinstance(values, np.ndarray):
+        raise ValueError(f"{path}: expected one array, found an archive of several; name one.")
     check_real(values.dtype, path)
     return np.asarray(values) if values.ndim == 0 else values
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
-import numpy as np
+from ct.data.hdf5_file import hdf5_contents
+from ct.data.npy_file import load_npy
 
 MARK = "bayesnn-ct"
 """What files of ours say of themselves, where their format has a place for it."""
@@ -38,10 +39,10 @@ def has_format(path: Path, name: str) -> bool:
         name: such as "bayesnn-ct sinogram".
     """
     try:
-        with h5py.File(path, "r") as file:
-            return str(file.attrs.get("format", "")).startswith(f"{name} ")
-    except OSError:
+        contents = hdf5_contents(path)
+    except ValueError:
         return False
+    return str(contents.attributes.get("format", "")).startswith(f"{name} ")
 
 
 def is_marked(path: Path) -> bool:
@@ -59,7 +60,7 @@ def is_marked(path: Path) -> bool:
                 ends = file.read(_END)
                 file.seek(max(0, path.stat().st_size - _END), os.SEEK_SET)
                 ends += file.read(_END)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return False
     return MARK.encode() in ends.lower()
 
@@ -74,7 +75,7 @@ def is_array(path: Path, shape: tuple[int, ...]) -> bool:
         shape: of what will be written.
     """
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError):
+        values = load_npy(path)
+    except ValueError:
         return False
-    return isinstance(values, np.ndarray) and values.dtype == "<f4" and values.shape == shape
+    return values.dtype == "<f4" and values.shape == shape

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ import torch
 from torch import Tensor
 
 from bayesnn.files import atomic_write
+from bayesnn.plain_json import parse_json
+from ct.data.hdf5_file import Contents, Dataset, hdf5_contents
+from ct.data.honest_size import check_claim, check_stack_claim
 from ct.data.own_files import has_format
+from ct.data.shown import shown
 from ct.geometry import ImageGrid, Scan
 from ct.geometry_json import geometry_from_json, geometry_to_json
 from ct.result import Reconstruction
-from ct.result_metadata import Metadata, choose_slices, merge_metadata
+from ct.result_metadata import Metadata, check_metadata, choose_slices, merge_metadata
 
 _FORMAT = "bayesnn-ct reconstruction"
 _VERSION = 1
@@ -79,20 +84,19 @@ class StoredReconstruction:
         work: what `finish_result` was given; None in files that were written otherwise.
     """
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
-        self.path = path
-        self.grid, self.scan = geometry_from_json(_text(file, "geometry"))
-        self.metadata = _read_attributes(file)
-        self.names = tuple(name for name in _IMAGES if name in file)
-        self.single_image = bool(file.attrs.get("single_image", False))
-        self.work = _text(file, "work") if "work" in file.attrs else None
-        if "mean" not in file:
-            raise ValueError("the dataset 'mean' is missing; the file is damaged.")
-        self._file = file
+    def __init__(self, contents: Contents) -> None:
+        attributes = contents.attributes
+        self.path = contents.path
+        self.grid, self.scan = geometry_from_json(_text(attributes, "geometry"))
+        self.single_image = attributes.get("single_image") is True
+        self.work = _text(attributes, "work") if "work" in attributes else None
+        self._images = _images(contents, self.grid)
+        self.names = tuple(self._images)
+        self.metadata = _read_attributes(attributes, len(self))
 
     def __len__(self) -> int:
         """Return the number of slices."""
-        return len(self._file["mean"])
+        return self._images["mean"].shape[0]
 
     def read(self, index: int, *, samples: bool = True) -> Reconstruction:
         """Return one slice.
@@ -128,7 +132,7 @@ class StoredReconstruction:
             )
         names = [name for name in self.names if samples or name != "samples"]
         with _reading(self.path):
-            images = {name: _read_slices(self._file[name], slices) for name in names}
+            images = {name: _read_slices(self._images[name], slices) for name in names}
         return Reconstruction(
             mean=images["mean"],
             std=images.get("std"),
@@ -159,12 +163,10 @@ def open_reconstruction(path: str | os.PathLike[str]) -> Iterator[StoredReconstr
     path = Path(path)
     with _reading(path):
         _check_start(path)
-        file = h5py.File(path, "r")
-    with file:
-        with _reading(path):
-            _check_format(file)
-            stored = StoredReconstruction(path, file)
-        yield stored
+        contents = hdf5_contents(path)
+        _check_format(contents)
+        stored = StoredReconstruction(contents)
+    yield stored
 
 
 def holds_result(path: Path) -> bool:
@@ -247,6 +249,8 @@ def _reading(path: Path) -> Iterator[None]:
             "write or copy it again."
         ) from error
     except ValueError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -264,10 +268,45 @@ def _check_start(path: Path) -> None:
         )
 
 
-def _read_slices(data: h5py.Dataset, slices: Sequence[int]) -> Tensor:
-    images = np.empty((len(slices), *data.shape[1:]), dtype=data.dtype)
+def _images(contents: Contents, grid: ImageGrid) -> dict[str, _Image]:
+    """Return the images that a file holds, all of as many slices on the grid."""
+    found = {name: data for name in _IMAGES if (data := contents.find(name)) is not None}
+    if "mean" not in found:
+        raise ValueError("the dataset 'mean' is missing; the file is damaged.")
+    images = {}
+    for name, data in found.items():
+        shape = data.shape or ()
+        if len(shape) != _IMAGES[name] or shape[-2:] != grid.shape or not data.numbers:
+            raise ValueError(
+                f"{name}: expected numbers [{'slices, samples' if name == 'samples' else 'slices'},"
+                f" {grid.shape[0]}, {grid.shape[1]}], found {shown(data.dtype)} of shape "
+                f"{list(shape)}; the file is damaged."
+            )
+        check_stack_claim(contents.path, shape, data.item_bytes)
+        images[name] = _Image(shape=shape, data=data)
+    if len({one.shape[0] for one in images.values()}) > 1 or not images["mean"].shape[0]:
+        raise ValueError(
+            "expected as many slices of each image, found "
+            f"{', '.join(f'{one.shape[0]} of {name}' for name, one in images.items())}; the file "
+            "is damaged."
+        )
+    return images
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """One of a file's datasets, and its shape, slices first."""
+
+    shape: tuple[int, ...]
+    data: Dataset
+
+
+def _read_slices(image: _Image, slices: Sequence[int]) -> Tensor:
+    shape, data = (len(slices), *image.shape[1:]), image.data
+    check_claim(data.path, shape, data.item_bytes, f"slices of {data.name!r}")
+    images = np.empty(shape, dtype=np.dtype(data.dtype).newbyteorder("="))
     for place, index in enumerate(slices):
-        images[place] = data[index]
+        images[place] = data.slices(index, index + 1)[0]
     return torch.from_numpy(images)
 
 
@@ -276,16 +315,17 @@ def _create(path: Path) -> h5py.File:
     return h5py.File(path, "w", libver=("v110", "v110"))
 
 
-def _check_format(file: h5py.File) -> None:
-    name, _, version = str(file.attrs.get("format", "")).rpartition(" ")
+def _check_format(contents: Contents) -> None:
+    name, _, version = str(contents.attributes.get("format", "")).rpartition(" ")
     if name != _FORMAT or not version.isdecimal():
-        held = ", ".join(sorted(file)) or "nothing"
+        held = sorted({one.split("/")[0] for one in (*contents.datasets, *contents.groups)})
         raise ValueError(
-            f"expected a result file of bayesnn-ct, found another HDF5 file (it holds {held})."
+            "expected a result file of bayesnn-ct, found another HDF5 file (it holds "
+            f"{shown(', '.join(held)) or 'nothing'})."
         )
-    if int(version) > _VERSION:
+    if version.lstrip("0") != str(_VERSION):
         raise ValueError(
-            f"expected a result file of version {_VERSION}, found version {version}; a later "
+            f"expected a result file of version {_VERSION}, found version {version:.10}; a later "
             "release of bayesnn wrote it, install that one."
         )
 
@@ -304,20 +344,31 @@ def _write_attributes(file: h5py.File, metadata: Metadata, geometry: str) -> Non
     file.attrs["metadata"] = json.dumps(list(metadata))
 
 
-def _read_attributes(file: h5py.File) -> Metadata:
-    as_json = json.loads(_text(file, "json"))
-    return {
-        key: json.loads(_text(file, key)) if key in as_json else _plain(file.attrs[key])
-        for key in json.loads(_text(file, "metadata"))
+def _read_attributes(attributes: Mapping[str, Any], n_slices: int) -> Metadata:
+    as_json, names = (_names(attributes, key) for key in ("json", "metadata"))
+    metadata = {
+        key: _from_json(attributes, key) if key in as_json else attributes[key] for key in names
     }
+    check_metadata(metadata, n_slices)
+    return metadata
 
 
-def _text(file: h5py.File, key: str) -> str:
-    value = file.attrs[key]
+def _names(attributes: Mapping[str, Any], key: str) -> list[str]:
+    names = _from_json(attributes, key)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"the attribute {key!r} is no list of names; the file is damaged.")
+    return names
+
+
+def _from_json(attributes: Mapping[str, Any], key: str) -> Any:
+    try:
+        return parse_json(_text(attributes, key))
+    except ValueError as error:
+        raise ValueError(f"the attribute {key!r} is damaged ({error}).") from error
+
+
+def _text(attributes: Mapping[str, Any], key: str) -> str:
+    value = attributes[key]
     if not isinstance(value, str):
         raise ValueError(f"the attribute {key!r} is no text; the file is damaged.")
     return value
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

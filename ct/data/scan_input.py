@@ -11,6 +11,7 @@ from ct.data.counts import measure
 from ct.data.measured import Measured
 from ct.data.scan_geometry import settle_geometry
 from ct.data.scan_options import ScanOptions
+from ct.data.shown import shown
 from ct.data.sinogram import SinogramFile
 from ct.data.sinogram_file import open_sinogram
 from ct.data.values import ValueSummary, summarise
@@ -161,8 +162,8 @@ def _said(file: SinogramFile, options: ScanOptions) -> tuple[str, str]:
         return "", "recognised"
     if said not in {"counts", "line integrals"}:
         raise ValueError(
-            f"{file.path}: expected values to be counts or line integrals, found {said!r}; say "
-            "--counts or --line-integrals."
+            f"{file.path}: expected values to be counts or line integrals, found "
+            f"{shown(said, 40)!r}; say --counts or --line-integrals."
         )
     return said, source
 

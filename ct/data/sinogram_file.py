@@ -18,7 +18,7 @@ from jaxtyping import Float32
 
 from bayesnn.files import atomic_write
 from ct.data.disk_room import check_room, reserve, write_at
-from ct.data.file_start import HDF5, MATLAB, NPY, is_tiff, read_start
+from ct.data.file_start import MATLAB, NPY, is_hdf5, is_tiff, read_start
 from ct.data.hdf5_file import SINOGRAM
 from ct.data.hdf5_sinogram import NOISE_STD, OWN_FORMAT, open_hdf5_sinogram
 from ct.data.matlab_sinogram import open_matlab_sinogram
@@ -63,7 +63,7 @@ def open_sinogram(
     start = read_start(path)
     if start.startswith(MATLAB):
         return open_matlab_sinogram(path, dataset=dataset)
-    if start.startswith(HDF5) or h5py.is_hdf5(path):
+    if is_hdf5(path):
         return open_hdf5_sinogram(path, dataset=dataset, projections=projections)
     if start.startswith(NPY):
         return _without_geometry(npy_stack(path, SINOGRAM), dataset, projections=projections)

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
+from ct.data.shown import shown
+
 Load: TypeAlias = Callable[[int], NDArray[Any]]
 """From the number of a slice to its values, of the file's own type."""
 
@@ -43,11 +45,12 @@ class Stack:
             ValueError: the values are damaged on disk, or of another shape than the file said.
         """
         try:
-            values = np.array(self.load(index), dtype=np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
+                values = np.array(self.load(index), dtype=np.float32)
         except (OSError, EOFError, RuntimeError) as error:
             raise ValueError(
-                f"{self.path}: slice {index} cannot be read, the file is damaged ({error}); write "
-                "or copy it again."
+                f"{self.path}: slice {index} cannot be read, the file is damaged ({shown(error)}); "
+                "write or copy it again."
             ) from error
         if values.shape != self.shape[1:]:
             raise ValueError(
@@ -82,7 +85,7 @@ def check_real(dtype: np.dtype[Any], path: Path) -> None:
     """
     if dtype.kind not in "biuf":
         raise ValueError(
-            f"{path}: expected real numbers, found dtype {dtype}; save the real part or the "
+            f"{path}: expected real numbers, found dtype {shown(dtype)}; save the real part or the "
             "magnitude."
         )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct.data.file_start import files_in, is_tiff, read_start
+from ct.data.honest_size import check_stack_claim
+from ct.data.shown import shown
 from ct.data.stack import Stack, check_real
+from ct.data.tiff_directory import check_directories
 
 _ERRORS = (
-    ArithmeticError, AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError,
-    TypeError, ValueError,
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 """What tifffile raises where a file is truncated or damaged."""
 
@@ -50,7 +55,8 @@ def _file(path: Path) -> Stack:
         pages = [(page.shape, page.dtype) for page in file.pages]
         page = file.pages[0]
         # ImageJ writes large stacks as one page followed by the other slices' values
-        hidden = file.series[0].shape if len(pages) == 1 and len(file.series) == 1 else page.shape
+        alone = len(pages) == 1 and (page.is_imagej or page.is_shaped)
+        hidden = file.series[0].shape if alone and len(file.series) == 1 else page.shape
         stored = np.dtype(page.dtype).newbyteorder(file.byteorder)
         _check_page(page, path)
         _check_whole(file, path, page.dataoffsets[0] + math.prod(hidden) * stored.itemsize)
@@ -60,6 +66,7 @@ def _file(path: Path) -> Stack:
         )
     rows, columns = page.shape
     n_slices = len(pages) if hidden == page.shape else math.prod(hidden[:-2])
+    check_stack_claim(path, (n_slices, rows, columns), stored.itemsize)
     first_value = page.dataoffsets[0]
 
     def load_page(index: int) -> NDArray[Any]:
@@ -115,18 +122,20 @@ def _opened(path: Path) -> Iterator[Any]:
     logger.propagate = False
     logger.addHandler(listener)
     try:
-        with tifffile.TiffFile(path) as file:
+        check_directories(path)
+        # OME's and others' descriptions may name more files, which are not opened
+        with tifffile.TiffFile(path, is_ome=False, _multifile=False) as file:
             yield file
         broken = [text for text in complaints if "invalid" in text or "corrupt" in text]
         if broken:
             raise ValueError(broken[0])
     except _ERRORS as error:
         message = str(error)
-        if str(path) in message and "expected" in message:
+        if message.startswith(f"{path}: expected"):
             raise
         raise ValueError(
             f"{path}: expected a whole TIFF, but it is truncated, damaged or packed in a way that "
-            f"cannot be read ({message or type(error).__name__}); write or copy it again."
+            f"cannot be read ({shown(message) or type(error).__name__}); write or copy it again."
         ) from error
     finally:
         logger.removeHandler(listener)
@@ -150,6 +159,8 @@ def _check_page(page: Any, path: Path) -> None:
             f"{path}: expected grey pages, found colour or more dimensions (shape "
             f"{list(page.shape)}); convert them to grey first."
         )
+    if page.dtype is None:
+        raise ValueError("its values are of no type that NumPy has")
     check_real(np.dtype(page.dtype), path)
 
 

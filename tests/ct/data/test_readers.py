@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from ct.data import hdf5_file
 from ct.data import stack as stack_module
 from ct.data.scan_input import open_scan
 from ct.data.scan_options import ScanOptions
@@ -88,16 +89,16 @@ def test_slices_across_projections_are_read_in_bands(
     monkeypatch.setattr(stack_module, "_BAND_BYTES", 2 * VIEWS * BINS * 2)
     opened = open_sinogram(path)
     reads: list[Any] = []
-    original = h5py.Dataset.__getitem__
+    original = hdf5_file.ask
 
-    def counting(self: Any, key: Any, *more: Any) -> Any:
-        reads.append(key)
-        return original(self, key, *more)
+    def counting(path: Path, **request: Any) -> Any:
+        reads.append((request["axis"], request["first"], request["last"]))
+        return original(path, **request)
 
-    monkeypatch.setattr(h5py.Dataset, "__getitem__", counting)
+    monkeypatch.setattr(hdf5_file, "ask", counting)
     for index in range(SLICES):
         np.testing.assert_array_equal(opened.read(index), VALUES[index])
-    assert reads == [(slice(None), slice(0, 2)), (slice(None), slice(2, 4))]
+    assert reads == [(1, 0, 2), (1, 2, 4)]
 
 
 @pytest.mark.parametrize("name", ["sinogram", "entry/scan/raw"])
