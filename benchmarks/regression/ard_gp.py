@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -112,14 +111,8 @@ def _chosen(rows: tuple[tuple[float, ...], ...], smoothness: float) -> Scales:
     import gpytorch  # an optional peer
 
     table = torch.tensor(rows, dtype=torch.float64)
-    exact = gpytorch.settings.fast_computations(
-        covar_root_decomposition=False, log_prob=False, solves=False
-    )
-    sized = gpytorch.settings.max_cholesky_size(100_000)
-    with exact, sized, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = _model(gpytorch, table[:, :-1], table[:, -1], smoothness)
-        evidence = _maximise(gpytorch, model)
+    model = _model(gpytorch, table[:, :-1], table[:, -1], smoothness)
+    evidence = _maximise(model)
     return Scales(
         kernel=model.covar_module,
         mean=float(model.mean_module.constant.detach()),
@@ -152,22 +145,27 @@ def _model(gpytorch: Any, X: Tensor, y: Tensor, smoothness: float) -> Any:
     return model
 
 
-def _maximise(gpytorch: Any, model: Any) -> float:
+def _maximise(model: Any) -> float:
     """Maximise the marginal likelihood by L-BFGS-B; return it, a row."""
-    from linear_operator.utils.errors import NanError, NotPSDError
-
-    model.train()
-    likelihood = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
+    (X,), y = model.train_inputs, model.train_targets
     parameters = list(model.parameters())
+    identity = torch.eye(len(y), dtype=y.dtype)
 
     def loss(place: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         vector_to_parameters(torch.as_tensor(place), parameters)
-        try:
-            value = -likelihood(model(*model.train_inputs), model.train_targets)
-        except (NotPSDError, NanError):  # no place to go to
-            return FORBIDDEN, np.zeros_like(place)
-        gradient = torch.autograd.grad(value, parameters)
-        return float(value.detach()), parameters_to_vector(gradient).numpy()
+        covariance = model.covar_module(X).to_dense() + model.likelihood.noise * identity
+        error = y - model.mean_module(X)
+        with torch.no_grad():
+            factor, failed = torch.linalg.cholesky_ex(covariance)
+            if bool(failed) or not bool(factor.isfinite().all()):  # no place to go to
+                return FORBIDDEN, np.zeros_like(place)
+            weights = torch.cholesky_solve(error.unsqueeze(1), factor).squeeze(1)
+            value = error @ weights / 2 + factor.diagonal().log().sum()
+            pull = (torch.cholesky_inverse(factor) - weights.outer(weights)) / 2
+        # its gradient: the derivative of value is Σ pull·∂covariance + weights·∂error
+        along = (pull * covariance).sum() + weights @ error
+        gradient = parameters_to_vector(torch.autograd.grad(along / len(y), parameters))
+        return float(value) / len(y) + math.log(2 * math.pi) / 2, gradient.numpy()
 
     start = parameters_to_vector(parameters).detach().numpy()
     found = minimize(
