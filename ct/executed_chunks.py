@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeAlias, overload
+from typing import overload
 
-from bayesnn.executors.protocol import Context, Executor, Needs
+from bayesnn.executors.protocol import Context, Executor
 from ct.chunk import Chunk, ChunkWork
 from ct.data.measured import Measured
 from ct.data.scan_input import ScanInput
-from ct.remote_solver import RemoteSolver, remote_solver
+from ct.executed_pieces import Said, executed_pieces, with_warnings
+from ct.remote_solver import RemoteSolver, remote_solver, reporting
 from ct.slice_tally import SliceTally
 from ct.slices import SliceSolver
 from ct.state_place import StatePlace
-
-_PROCESS_BYTES = 2**30
-"""What a process takes before its first slice, roughly: torch and what it brings."""
-
-Said: TypeAlias = list[tuple[type[Warning], str]]
 
 
 def executed_chunks(
@@ -51,25 +46,22 @@ def executed_chunks(
         A chunk's number and its images, as they come.
     """
     order = list(chunks)
-    needs = Needs(
-        cpus=1,
-        gpus=1 if solver.device.type == "cuda" else None,
-        memory=_PROCESS_BYTES + (solver.budget if solver.device.type == "cpu" else 0),
-    )
-    shared = SharedWork(solver=remote_solver(solver), work=work, state=state)
 
     def heard(number: int, share: object) -> None:
         if isinstance(share, float):
             tally.in_work(order[number], share * len(chunks[order[number]]))
 
-    told: set[str] = set()
-    pieces = _Pieces(source, list(chunks.values()))
-    with closing(executor.run(solve_piece, pieces, shared=shared, needs=needs, heard=heard)) as run:
-        for number, (chunk, said) in run:
-            for category, text in said:
-                if text not in told:
-                    told.add(text)
-                    warnings.warn(text, category, stacklevel=2)
+    with closing(
+        executed_pieces(
+            executor,
+            solve_piece,
+            _Pieces(source, list(chunks.values())),
+            shared=SharedWork(solver=remote_solver(solver), work=work, state=state),
+            solver=solver,
+            heard=heard,
+        )
+    ) as results:
+        for number, chunk in results:
             yield order[number], chunk
 
 
@@ -112,20 +104,15 @@ def solve_piece(shared: SharedWork, piece: Piece, context: Context) -> tuple[Chu
     Returns:
         Its images, and what was warned of.
     """
-
-    def progress(step: int, steps: int) -> None:
-        context.report(lambda: step / max(steps, 1))
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
-        chunk = shared.work.solve(
+    return with_warnings(
+        lambda: shared.work.solve(
             shared.solver.here(context.device),
             piece.numbers,
             piece.measured,
             checkpoint=shared.state.checkpoint(),
-            progress=progress,
+            progress=reporting(context),
         )
-    return chunk, [(one.category, str(one.message)) for one in caught]
+    )
 
 
 class _Pieces(Sequence[Piece]):

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import torch
 
-from bayesnn.executors.lost_worker import WorkerLostError
 from ct.partial_result import PartialResult
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -46,9 +45,9 @@ def says_what_is_kept(
             f"{partial.output}: cannot be written ({error.strerror or error}); "
             f"{_kept(partial, n_slices, remedy)}"
         ) from error
-    except WorkerLostError as error:
-        raise ValueError(f"{error} {_kept(partial, n_slices)}") from error
     except (MemoryError, RuntimeError) as error:
+        if str(error).startswith("executor: "):  # such as a cluster without a machine large enough
+            raise ValueError(f"{error} {_kept(partial, n_slices)}") from error
         # torch says the CPU's in a plain RuntimeError
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from bayesnn.checks import as_finite_tensor, check_count
 from bayesnn.versions import installed_versions
 from ct.diagnosis.noise_level import check_noise_level
+from ct.executed_slices import executed_slices
 from ct.geometry import ImageGrid, Scan
 from ct.possible_scan import check_memory, check_possible
 from ct.posterior.jackknife import jackknife
@@ -24,6 +26,8 @@ from ct.slices import SliceSolver
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from bayesnn.executors.protocol import Executor
 
 SAMPLE_BUDGET = 256 * 2**20
 """Bytes of joint samples that a result keeps unasked."""
@@ -43,6 +47,7 @@ def reconstruct(
     keep_samples: bool | None = None,
     memory_budget: int | None = None,
     units: str = "",
+    executor: Executor | None = None,
 ) -> Reconstruction:
     """Reconstruct images, with the uncertainty that the method gives.
 
@@ -70,6 +75,8 @@ def reconstruct(
             256 MiB on a CPU, and on a GPU for a 32nd of its memory (slices; 256 MiB at least) or a
             quarter (members, samples).
         units: the image's units, for the result's metadata.
+        executor: whose workers take the slices, such as `bayesnn.executors.local_executor(2)`;
+            None for this process. The numbers are the same.
 
     Returns:
         Images [rows, columns] or [slices, rows, columns], as the sinogram.
@@ -116,7 +123,8 @@ def reconstruct(
         memory_budget=memory_budget,
     )
     per_slice = noise if noise is not None and noise.ndim == 3 else [noise] * len(stack)
-    solved = solver.solve(stack, list(per_slice), first_slice=first_slice, progress=progress)
+    solve = solver.solve if executor is None else partial(executed_slices, executor, solver)
+    solved = solve(stack, list(per_slice), first_slice=first_slice, progress=progress)
     estimates = [one.estimate for one in solved]
     metadata = run_metadata(
         method,

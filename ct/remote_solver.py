@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from bayesnn.executors.protocol import Context
 from ct.geometry import ImageGrid, Scan
+from ct.problem import Progress
 from ct.projectors.operator import Projector, projector
 from ct.slices import SliceSolver
 
@@ -40,6 +42,15 @@ def remote_solver(solver: SliceSolver) -> RemoteSolver:
     """Return what other processes need of a solver."""
     names = [field.name for field in fields(solver) if field.name != "projector"]
     return RemoteSolver(settings={name: getattr(solver, name) for name in names})
+
+
+def reporting(context: Context) -> Progress:
+    """Return what tells the caller of a worker which share of its piece is done."""
+
+    def report(step: int, steps: int) -> None:
+        context.report(lambda: step / max(steps, 1))
+
+    return report
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PLAIN = {
     "method": str,
     "device": str,
+    "executor": str,
     "seed": int,
     "slices": str,
     "noise_std": float,
@@ -55,6 +56,14 @@ def reconstruct(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Workers for the slices: local:2 or local:cuda:0,cuda:1 (processes of this "
+            "machine), ray or ray://HOST:PORT (a Ray cluster). The numbers stay the same.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help=f"Of all randomness (default {ReconstructConfig.seed}).")
     ] = None,
@@ -120,6 +129,7 @@ def reconstruct(
     said = {
         "method": method,
         "device": device,
+        "executor": executor,
         "seed": seed,
         "slices": slices,
         "noise_std": noise_std,
@@ -139,6 +149,7 @@ def reconstruct(
     given = {**found.values, **on_line}
     typed = {name: word for name, word in found.typed.items() if name not in on_line}
     with errors_as_typed(typed):
+        given |= _executor(given)
         work = _work(sinogram, output, given, resume=resume)
         if "settings" in given:
             _check_settings(work, typed["settings"])
@@ -196,6 +207,16 @@ def _run(work: ReconstructConfig) -> ReconstructSummary:
     except KeyboardInterrupt as error:
         note(str(error) or "interrupted: nothing had been finished.")
         raise typer.Exit(130) from None
+
+
+def _executor(given: dict[str, Any]) -> dict[str, Any]:
+    if "executor" not in given:
+        return {}
+    from ct.executor_choice import choose_executor
+
+    default = ReconstructConfig.device
+    executor, device = choose_executor(given["executor"], given.get("device", default))
+    return {"executor": executor, "device": device}
 
 
 def _memory_budget(given: dict[str, Any]) -> int | None:
