@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import flights as command
 from benchmarks.comparison.cells import Cell
+from benchmarks.flight_delays.ensemble_methods import Ensemble
 from benchmarks.flight_delays.methods import METHODS
 from benchmarks.flight_delays.prior import Prior, fit_prior
 from benchmarks.flight_delays.run import Prepared, Setting, kept, run_cell
@@ -202,3 +203,18 @@ def test_a_gpu_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--quick", "--device", "cuda"])
     assert "--device cuda: expected a GPU, found none; use --device cpu" in capsys.readouterr().err
+
+
+def test_more_rows_have_as_many_epochs_unless_steps_were_asked_for() -> None:
+    for words, rows, wanted in (([], 5000, 8000), ([], 50_000, 8000), ([], 250_000, 40_000)):
+        assert command._steps(8000, rows, command._options(words)) == wanted
+    assert command._steps(70, 250_000, command._options(["--steps", "70"])) == 70
+
+
+def test_what_is_kept_is_found_by_the_candidates_too() -> None:
+    setting = Setting(rows=9, most=5, budget=command.QUICK, seed=0)
+    method = METHODS["NTKGP-fn"]
+    assert isinstance(method, Ensemble)
+    other = dataclasses.replace(method, held=False)  # that chooses among other settings
+    assert setting.name_for(method) == setting.name_for(METHODS["NTKGP-param"])
+    assert setting.name_for(method) != setting.name_for(other)
