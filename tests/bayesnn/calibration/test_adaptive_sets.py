@@ -49,6 +49,15 @@ def test_without_draws_the_classes_within_the_threshold_are_chosen(
     assert set(got) == adaptive_set(p[0].numpy(), 0.0, float(fitted.scores[0]))
 
 
+def test_a_set_ends_where_its_classes_have_the_threshold() -> None:
+    """In numbers without rounding; equal probabilities come in the columns' order."""
+    fitted = fit_adaptive_sets([0, 0, 0], [[0.5, 0.25, 0.25]] * 3, randomised=False)
+    assert fitted.sets([[0.25, 0.25, 0.5]], level=0.5).tolist() == [[False, False, True]]
+    assert fitted.sets([[0.25, 0.5, 0.25]], level=0.5).tolist() == [[False, True, False]]
+    even = torch.full((1, 64), 1 / 64)
+    assert adaptive_scores(even)[0].tolist() == [(k + 1) / 64 for k in range(64)]
+
+
 @pytest.mark.parametrize(
     ("n", "level", "wrong", "randomised"),
     [(19, 0.9, 0.3, True), (60, 0.8, 3.0, True), (60, 0.8, 3.0, False)],

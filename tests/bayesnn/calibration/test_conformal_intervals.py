@@ -20,6 +20,7 @@ from bayesnn.calibration import (
     fit_jackknife_plus,
     fit_split_conformal,
 )
+from bayesnn.calibration.conformal import quantile_place
 from bayesnn.seeds import seeded_generator
 from tests.reference.naive_conformal import (
     folds_of_one_size,
@@ -39,6 +40,13 @@ def assert_in_band(covered: float, probability: float) -> None:
 
 def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=seeded_generator(seed), dtype=torch.float64)
+
+
+def test_rounding_of_a_level_costs_no_place() -> None:
+    """0.28 · 50 is 14.000000000000002 in floating point."""
+    assert quantile_place(49, 0.28) == 14
+    for n in range(1, 200):
+        assert [quantile_place(n, k / (n + 1)) for k in range(1, n + 1)] == [*range(1, n + 1)]
 
 
 @given(n=st.integers(1, 60), level=levels, seed=st.integers(0, 100))
@@ -127,6 +135,13 @@ def test_jackknife_plus_matches_its_definition(
         at_point = members[(slice(None), *place)].numpy()[fold]
         want = jackknife_plus_interval((y - left_out).abs().numpy(), at_point, level)
         assert (float(lower[place]), float(upper[place])) == pytest.approx(want)
+
+
+def test_ends_that_cross_are_both_their_middle() -> None:
+    """At a level of 0.1 the upper end is the smallest sum, the lower one the largest difference."""
+    fitted = fit_jackknife_plus(torch.zeros(9), torch.zeros(9), folds_of_one_size(9, 3))
+    lower, upper = fitted.interval([[0.0, 7.0], [4.0, 7.0], [10.0, 7.0]], level=0.1)
+    assert (lower.tolist(), upper.tolist()) == ([5.0, 7.0], [5.0, 7.0])
 
 
 def test_points_in_parts_get_the_same_intervals(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,6 +246,8 @@ def test_what_has_no_best_temperature_is_refused() -> None:
         fit_temperature([0, 1], [[1.0, 0.0], [0.0, 1.0]])
     with pytest.raises(ValueError, match="columns are in the classes' order"):
         fit_temperature([1, 0, 0], [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    with pytest.raises(ValueError, match="got 0 against 0: no temperature is high enough"):
+        fit_temperature([0, 0], [[1.0, 0.0], [0.0, 1.0]])
     with pytest.raises(ValueError, match="logits"):
         fit_temperature([1, 0], [[1.0, 1.0], [1.0, 1.0]])
 

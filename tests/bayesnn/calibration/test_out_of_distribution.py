@@ -85,6 +85,13 @@ def test_exactly_95_of_100_are_enough() -> None:
         assert float(ood_fpr_at_tpr([1.0], outside, tpr=0.951)) == 1
 
 
+def test_rounding_of_a_share_flags_no_further_point() -> None:
+    """0.28 · 50 is 14.000000000000002 in floating point."""
+    outside = [float(k) for k in range(50)]
+    assert float(ood_fpr_at_tpr([35.5], outside, tpr=0.28)) == 0  # the fourteenth largest is 36
+    assert float(ood_fpr_at_tpr([35.5], outside, tpr=0.29)) == 1
+
+
 def test_many_points_are_counted_without_overflow_or_loss() -> None:
     n = 70_000  # n² is no int32
     inside, outside = torch.zeros(n), torch.cat([torch.ones(n - 1), -torch.ones(1)])

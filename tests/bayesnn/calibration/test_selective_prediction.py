@@ -81,6 +81,13 @@ def test_a_known_ranking() -> None:
     assert float(excess_aurc(~correct, doubt)) == pytest.approx(0, abs=1e-9)
 
 
+def test_rounding_of_a_coverage_answers_no_further_point() -> None:
+    """0.28 · 50 is 14.000000000000002 in floating point."""
+    right = [1.0] * 14 + [0.0] * 36
+    assert float(accuracy_at_coverage(right, range(50), 0.28)) == 1
+    assert float(accuracy_at_coverage(right, range(50), 0.29)) == pytest.approx(14 / 15)
+
+
 def test_device_and_dtype_follow_the_losses(device: str) -> None:
     losses = torch.tensor([0.0, 1.0], device=device)
     curve = risk_coverage_curve(losses, np.array([0.0, 1.0]))

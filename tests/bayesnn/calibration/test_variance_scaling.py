@@ -83,6 +83,16 @@ def test_true_factor_and_floor_are_found() -> None:
     assert fitted.floor == pytest.approx(0.5, rel=0.05)
 
 
+@pytest.mark.parametrize("ratio", [1e-5, 1e-2, 1.0, 1e2, 1e5])
+def test_floors_far_below_and_above_all_deviations_are_found(ratio: float) -> None:
+    """Errors of exactly the size that is claimed: no other pair has so small a cost."""
+    std = torch.linspace(0.5, 2, 50, dtype=torch.float64)
+    errors = 3 * (std.square() + ratio).sqrt()
+    fitted = fit_variance_scaling_and_floor(errors, torch.zeros_like(errors), std)
+    torch.testing.assert_close(fitted.transform(std), errors, rtol=1e-6, atol=0.0)
+    assert (fitted.factor, fitted.floor) == pytest.approx((3, 3 * ratio**0.5), rel=2e-2)
+
+
 def test_where_no_floor_helps_there_is_none() -> None:
     y, mean, std = drawn(1000, factor=2.0)
     y = mean + 2 * std * (y - mean).sign()  # exactly as large as 2σ
