@@ -7,7 +7,7 @@ python -m benchmarks.uci --join FILE --join FILE [--out DIR]
 Settings are chosen on a fifth of each split's training rows. One cell, one method on one split, is
 kept in --kept as soon as it is done: a call that was interrupted goes on from there. --join runs
 nothing: it reports the splits on which the cells of some calls have the exact process, all of the
-family and all peers; other methods come along with the splits that they have.
+family and those it is measured by; other methods come along with the splits that they have.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.regression.uci_cells import run_cell
 from benchmarks.regression.uci_data import FILES, PUBLISHED_SPLITS, QUICK, load
 from benchmarks.regression.uci_figure import save_figure
 from benchmarks.regression.uci_join import joined, whole_splits
-from benchmarks.regression.uci_lead import lead
+from benchmarks.regression.uci_lead import RIVALS, lead
 from benchmarks.regression.uci_notes import notes
 from benchmarks.regression.uci_summary import summaries
 from benchmarks.regression.uci_tables import COLUMNS, rows
@@ -106,7 +106,7 @@ def joined_cells(options: argparse.Namespace) -> tuple[list[Record], list[Record
         for record in found
         if record["data"] in options.sets and record["method"] in options.methods
     ]
-    needed = [name for name in (EXACT.name, *FAMILY, *PEERS) if name in options.methods]
+    needed = [name for name in (EXACT.name, *FAMILY, *RIVALS) if name in options.methods]
     whole = whole_splits(records, needed)
     if len({(record["data"], record["split"]) for record in whole}) < LEAST_SPLITS:
         raise SystemExit(

@@ -22,8 +22,10 @@ ensemble (below 0: the other method is better) are paired by split, with the sta
 corrected resampled t-test, as splits share most rows (Nadeau and Bengio, 2003). CRPS, ECE and
 intervals are of the moments. "Even width" is the coverage of the same variance spread evenly over
 all rows: an uncertainty that holds no more tells nothing about where the errors are. Cells come
-from one call or, with --join, from several, each of some of the methods. Seconds are of the wall
-clock, also where other work ran on the same cores: they compare nothing.
+from one call or, with --join, from several, each of some of the methods; a method with fewer splits
+than the best NTKGP ensemble is compared with it on these splits alone, and its mean stands for
+them. Seconds are of the wall clock, also where other work ran on the same cores: they compare
+nothing.
 """
 RULES = f"""
 **Rules.** Each split's training rows are taken once where they stand twice, and every method sees

@@ -4,8 +4,9 @@ import pytest
 
 from benchmarks import uci
 from benchmarks.record_file import read_records, write_records
-from benchmarks.regression.listed import NAMES, SAME_PRIOR, SAMPLED
+from benchmarks.regression.listed import NAMES, PEERS, SAME_PRIOR, SAMPLED
 from benchmarks.regression.uci_join import joined, whole_splits
+from benchmarks.regression.uci_lead import RIVALS
 
 (CHAIN,) = SAMPLED
 
@@ -68,8 +69,8 @@ def test_joined_files_are_reported_without_a_run(tmp_path, monkeypatch):
     assert (again / "uci_quick.png").is_file()
 
 
-def test_methods_beside_the_family_and_its_peers_may_have_fewer_splits(tmp_path):
-    beside = {CHAIN, *SAME_PRIOR}
+def test_methods_beside_the_family_and_its_rivals_may_have_fewer_splits(tmp_path):
+    beside = {CHAIN, *SAME_PRIOR, *PEERS} - {*RIVALS}
     some = [_cell(m, i) for m in NAMES if m not in beside for i in range(3)]
     some += [_cell(m, 0) for m in sorted(beside)]
     options = uci.parsed(["--join", str(_file(tmp_path, "a.json", *some))])
