@@ -20,18 +20,12 @@ from tests.faults.kept_reconstructions import (
 from tests.faults.small_disk import MountError, fill, make_read_only, small_disk
 from tests.faults.whole_reconstructions import assert_reconstruction_is_whole
 
+pytestmark = pytest.mark.usefixtures("reconstructs_here")
+
 
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scan_of_slices(tmp_path_factory.mktemp("scan"))
-
-
-@pytest.fixture(autouse=True)
-def _as_in_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the process as it was after what `kept_reconstructions` changes in it."""
-    monkeypatch.setattr("ct.checkpoint_file.SECONDS_BETWEEN_SAVES", 0.0)
-    monkeypatch.setattr("ct.checkpoint_file.SHARE", 1e9)
-    monkeypatch.setattr("ct.workflow.choose_method", None)
 
 
 @pytest.fixture
