@@ -16,6 +16,7 @@ from ensembles import adam
 from ensembles.checkpoint import checkpoint_at
 from ensembles.progress import Callback, Progress
 from tests.ensembles.checkpointed import all_bits, fit
+from tests.faults.file_operations import die_in_operation
 from tests.faults.ordinary_rights import give_up_roots_rights
 
 Say = Callable[[Any], None]
@@ -38,6 +39,14 @@ def kept_bits(folder: Path, *, seconds: float = 1e-9, callback: Callback | None 
 def kept_fit(say: Say, folder: Path) -> None:
     """Fit, and say the result's bits."""
     say(kept_bits(folder))
+
+
+def fit_killed_in(say: Say, folder: Path, operation: int) -> None:
+    """Fit with few states, be killed in a file operation, or say how many there were."""
+    n_done = die_in_operation(folder, operation)
+    torch.set_num_threads(1)
+    fit(trainer=adam(steps=STEPS), checkpoint=checkpoint_at(folder, seconds=0.01))
+    say(n_done())
 
 
 def fit_that_is_refused(say: Say, folder: Path) -> None:
@@ -76,7 +85,9 @@ def fit_that_is_interrupted(say: Say, folder: Path, at: tuple[int, int], seconds
         say(("interrupted", end.__notes__))
 
 
-def fit_that_loses_permission(say: Say, folder: Path, lost_for_good: bool) -> None:
+def fit_that_loses_permission(
+    say: Say, folder: Path, lost: tuple[int, int], regained: tuple[int, int] | None
+) -> None:
     """Fit in a folder that cannot be written between two steps; say the warnings and the bits."""
     if not give_up_roots_rights():
         say("this process cannot give up root's rights")
@@ -84,9 +95,9 @@ def fit_that_loses_permission(say: Say, folder: Path, lost_for_good: bool) -> No
 
     def lose_and_regain(progress: Progress) -> None:
         place = (progress.members[0], progress.step)
-        if place == (0, 5):
+        if place == lost:
             folder.chmod(0o555)
-        elif place == (2, 5) and not lost_for_good:
+        elif place == regained:
             folder.chmod(0o755)
 
     with warnings.catch_warnings(record=True) as caught:

@@ -1,0 +1,1 @@
+"""Faults that are tried at length, a file a kind of fault."""
