@@ -83,6 +83,14 @@ def test_lead_compares_with_deep_ensembles_of_the_same_prior_too() -> None:
     assert "in distribution -0.2000" in said[second:]
 
 
+def test_lead_tells_crps_of_the_part_that_it_names() -> None:
+    found = _outcome({BASE: (1.0, 1.0), "NTKGP-fn": (1.0, 1.0)}, {})
+    found.scores["NTKGP-fn"][INSIDE]["crps"] += 7.0
+    said = lead(found, 10)
+    assert "CRPS, in minutes: out of distribution +0.0000" in said
+    assert ", in distribution +7.0000" in said.split("CRPS")[1]
+
+
 def test_lead_keeps_clear_losses_apart_from_others() -> None:
     nll = {BASE: (1.0, 1.0), "NTKGP-param": (1.5, 1.2), "CatBoost": (1.49, 1.19)}
     found = _outcome(nll, {})
