@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bayesnn.calibration.chunks import MEMORY_BUDGET, row_chunks
 from bayesnn.calibration.class_inputs import checked_labels, checked_probabilities
 from bayesnn.calibration.conformal import bounding_quantile
 from bayesnn.seeds import seeded_generator
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 # of the random streams, so that held-out and further points share no draw at equal seeds
 _HELD_OUT, _FURTHER = 0, 1
+_HELD = 8
+"""float64 numbers at once for each probability of a chunk."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +39,12 @@ class AdaptiveSets:
     randomised: bool
 
     def sets(
-        self, probabilities: ArrayLike | Tensor, *, level: float = 0.95, seed: int = 0
+        self,
+        probabilities: ArrayLike | Tensor,
+        *,
+        level: float = 0.95,
+        seed: int = 0,
+        memory_budget: int = MEMORY_BUDGET,
     ) -> Bool[Tensor, "n classes"]:
         """Return sets that hold the true class with probability `level` at least.
 
@@ -44,6 +53,7 @@ class AdaptiveSets:
             level: 1 − α, in (0, 1).
             seed: of the draws, one a point, where the sets are randomised; a call with the same
                 seed draws the same, row by row, and never what the fit drew.
+            memory_budget: bytes that intermediate values may take.
 
         Returns:
             Which classes belong to each point's set. Randomised sets may be empty where the
@@ -52,7 +62,7 @@ class AdaptiveSets:
 
         Raises:
             ValueError: no probabilities, another number of classes than at the fit, a level
-                outside (0, 1).
+                outside (0, 1), a budget below 1.
         """
         p = checked_probabilities(probabilities)
         if p.shape[1] != self.n_classes:
@@ -60,10 +70,15 @@ class AdaptiveSets:
                 f"probabilities: expected {self.n_classes} columns as at the fit, got {p.shape[1]}."
             )
         quantile = bounding_quantile(self.scores, level).to(p.device)
-        if self.randomised:
-            return adaptive_scores(p, _drawn_parts(p, seed, _FURTHER)) <= quantile
-        before = adaptive_scores(p, p.new_zeros(len(p)))
-        return (before < quantile) | (adaptive_scores(p) <= quantile)
+        part = _drawn_parts(p, seed, _FURTHER) if self.randomised else _whole(p)
+
+        def chosen(some: Tensor, part: Tensor) -> Tensor:
+            within = adaptive_scores(some, part) <= quantile
+            if self.randomised:
+                return within
+            return within | (adaptive_scores(some, torch.zeros_like(part)) < quantile)
+
+        return torch.cat([chosen(*one) for one in _chunks(p, part, memory_budget)])
 
 
 def fit_adaptive_sets(
@@ -72,6 +87,7 @@ def fit_adaptive_sets(
     *,
     randomised: bool = True,
     seed: int = 0,
+    memory_budget: int = MEMORY_BUDGET,
 ) -> AdaptiveSets:
     """Learn from held-out points how much probability sets of classes have to gather.
 
@@ -88,12 +104,14 @@ def fit_adaptive_sets(
         probabilities: predicted for them, [n, classes].
         randomised: whether u is drawn.
         seed: of these draws.
+        memory_budget: bytes that intermediate values may take.
 
     Returns:
         What turns probabilities into sets, at any level.
 
     Raises:
-        ValueError: no probabilities, or classes that are not their columns' numbers.
+        ValueError: no probabilities, classes that are not their columns' numbers, or a budget
+            below 1.
 
     Source:
         Y. Romano, M. Sesia, E. Candès, NeurIPS 2020, arXiv 2006.02544, theorem 1.
@@ -107,9 +125,12 @@ def fit_adaptive_sets(
     """
     p = checked_probabilities(probabilities)
     labels = checked_labels(y, p, "probabilities")
-    part = _drawn_parts(p, seed, _HELD_OUT) if randomised else None
-    scores = adaptive_scores(p, part).gather(1, labels[:, None]).squeeze(1)
-    return AdaptiveSets(scores=scores, n_classes=p.shape[1], randomised=randomised)
+    part = _drawn_parts(p, seed, _HELD_OUT) if randomised else _whole(p)
+    scores = [
+        adaptive_scores(some, u).gather(1, label[:, None]).squeeze(1)
+        for some, u, label in _chunks(p, part, memory_budget, labels)
+    ]
+    return AdaptiveSets(scores=torch.cat(scores), n_classes=p.shape[1], randomised=randomised)
 
 
 def adaptive_scores(
@@ -141,6 +162,17 @@ def adaptive_scores(
     if part is not None:
         gathered = gathered - (1 - part.to(p))[:, None] * ordered
     return torch.empty_like(p).scatter_(1, order, gathered / total)
+
+
+def _chunks(
+    p: Tensor, part: Tensor, memory_budget: int, *others: Tensor
+) -> Iterator[tuple[Tensor, ...]]:
+    per_row = _HELD * p.shape[1]
+    return row_chunks(p, part, *others, numbers_per_row=per_row, memory_budget=memory_budget)
+
+
+def _whole(p: Tensor) -> Tensor:
+    return p.new_ones(len(p), dtype=torch.float64)
 
 
 def _drawn_parts(p: Tensor, seed: int, place: int) -> Tensor:

@@ -125,6 +125,19 @@ def test_a_class_of_no_probability_is_chosen_where_such_ones_come_true() -> None
     assert bool(fit_adaptive_sets([1] * 5, p, randomised=False).sets(p, level=0.5).all())
 
 
+@pytest.mark.parametrize("randomised", [True, False])
+def test_chunks_change_nothing(randomised: bool) -> None:
+    p, y = drawn(60, 5, seed=2)
+    whole = fit_adaptive_sets(y, p, randomised=randomised)
+    for budget in (1, 1000):
+        fitted = fit_adaptive_sets(y, p, randomised=randomised, memory_budget=budget)
+        assert torch.equal(fitted.scores, whole.scores)
+        chosen = fitted.sets(p, level=0.8, memory_budget=budget)
+        assert torch.equal(chosen, whole.sets(p, level=0.8))
+    with pytest.raises(ValueError, match="memory_budget"):
+        whole.sets(p, memory_budget=0)
+
+
 def test_device_follows_the_probabilities(device: str) -> None:
     p, y = drawn(30, 3, seed=0)
     chosen = fit_adaptive_sets(y, p).sets(p.to(device), level=0.9)
