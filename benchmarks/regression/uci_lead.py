@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.comparison.paired import Difference
 from benchmarks.regression.listed import FAMILY
 from benchmarks.regression.uci_data import PUBLISHED_SPLITS as MOST
 from benchmarks.regression.uci_summary import BEST, SetSummary
@@ -65,10 +66,7 @@ def _losses(sets: Sequence[SetSummary]) -> str:
             and difference.mean < 0
         ]
         if ahead:
-            each = ", ".join(
-                f"{method} by {-difference.mean:.3f} ({-difference.standard_errors:.1f})"
-                for method, difference in ahead
-            )
+            each = ", ".join(_by(one, method, difference) for method, difference in ahead)
             said.append(f"{one.name}: {each}")
     if not said:
         return "No method has a smaller mean NLL than the best NTKGP ensemble on any set."
@@ -92,12 +90,16 @@ def _owed_to_copies(one: SetSummary) -> str:
     ]
     if not overtaking:
         return ""
-    each = ", ".join(
-        f"{method} by {-alone.mean:.3f} ({-alone.standard_errors:.1f})"
-        for method, alone in overtaking
-    )
+    each = ", ".join(_by(one, method, alone) for method, alone in overtaking)
     return (
         f"On {one.name} the lead over some is owed to test rows that are copies of training rows, "
         f"{one.mean(BEST, 'copied'):.0f} a split: without them the best NTKGP ensemble's NLL is "
         f"{one.mean(BEST, 'nll alone'):.3f}, and it is behind {each}."
     )
+
+
+def _by(one: SetSummary, method: str, difference: Difference) -> str:
+    """Say by how much a method is ahead, and on how many splits where it has not all."""
+    n = difference.degrees_of_freedom + 1
+    few = f", {n} splits" if n < len(one.by_method[BEST]) else ""
+    return f"{method} by {-difference.mean:.3f} ({-difference.standard_errors:.1f}{few})"

@@ -82,6 +82,12 @@ def test_the_first_paragraph_begins_with_losses():
     assert lead(summaries(better)).startswith("No method has a smaller mean NLL")
 
 
+def test_the_first_paragraph_says_how_few_splits_a_method_has():
+    few = [each for each in _records() if (each["method"], each["split"]) != ("ARD GP", 2)]
+    assert "on yacht: ARD GP by 0.500 (1.1, 2 splits)." in lead(summaries(few))
+    assert "splits)." not in lead(summaries(_records())).split(". ", 1)[0] + "."
+
+
 def _with_copies():
     """NLL of all rows and without copies, by split."""
     found = {
