@@ -35,7 +35,7 @@ def test_the_first_paragraph_names_losses():
     found = by_method([*base, *win, *loss, *rough, *other])
     said = lead(found)
     assert "is reached by RP-fn. " in said
-    below = said.split("less accuracy: ")[1].split("Above by more")[0]
+    below = said.split("less accuracy: ")[1].split("Above by")[0]
     assert "NTKGP-param -0.0110" in below
     assert "NTKGP-fn +0.0390" in below  # higher, but at a point of accuracy
     assert "RP-fn" not in below
