@@ -90,10 +90,10 @@ def check_positive(value: Any, name: str) -> float:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name}: expected a finite number above 0, got {value!r}.")
+        raise ValueError(f"{name}: expected a finite number above 0, got {value!r:.40}.")
     return number
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bayesnn.files import atomic_write, check_writable
+from bayesnn.plain_json import parse_json
 
 _FORMAT = "bayesnn-reference"
 _VERSION = 1
@@ -81,7 +83,8 @@ def save_reference(reference: Reference, path: str | os.PathLike[str]) -> None:
         "data_digest": reference.data_digest(),
         "computed_by": reference.computed_by,
     }
-    tensors = {name: getattr(reference, name).contiguous() for name in _TENSORS}
+    # copies, because the format refuses tensors that share memory
+    tensors = {name: getattr(reference, name).contiguous().clone() for name in _TENSORS}
     metadata = {"format": _FORMAT, "version": str(_VERSION), "content": json.dumps(content)}
     with atomic_write(target) as temporary:
         save_file(tensors, temporary, metadata=metadata)
@@ -104,24 +107,66 @@ def load_reference(path: str | os.PathLike[str]) -> Reference:
         with safe_open(os.fspath(path), framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
-                raise ValueError(f"{path}: expected a reference posterior of bayesnn.")
+                raise ValueError(
+                    f"{path}: expected a reference posterior of bayesnn, found safetensors of "
+                    f"format {metadata.get('format')!r:.40}; `save_reference` writes them."
+                )
             if metadata.get("version") != str(_VERSION):
                 raise ValueError(
-                    f"{path}: format version {metadata.get('version')}, expected {_VERSION}; "
+                    f"{path}: format version {metadata.get('version')!r:.20}, expected {_VERSION}; "
                     "install the bayesnn that wrote it."
                 )
-            content = json.loads(metadata["content"])
+            content = _content(metadata["content"])
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
+        _check_shapes(tensors)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file.") from error
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, OSError, TypeError, _ContentError) as error:
         raise ValueError(f"{path}: not a reference file, or a damaged one ({error}).") from error
     digest = content.pop("data_digest")
-    time = content.pop("time")
-    reference = Reference(time=float("inf") if time is None else time, **content, **tensors)
+    reference = Reference(**content, **tensors)
     if reference.data_digest() != digest:
         raise ValueError(f"{path}: the data do not have the digest that was written with them.")
     return reference
+
+
+class _ContentError(Exception):
+    """What the file says of itself cannot be."""
+
+
+_KINDS: dict[str, type | UnionType] = {
+    "distribution": str, "network": dict, "noise_std": int | float, "time": int | float | None,
+    "data_digest": str, "computed_by": str,
+}  # fmt: skip
+
+
+def _content(text: str) -> dict[str, Any]:
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise _ContentError(f"its description: {error}") from error
+    if not isinstance(content, dict) or content.keys() != _KINDS.keys():
+        raise _ContentError(f"its description is not of {', '.join(_KINDS)}")
+    for name, kind in _KINDS.items():
+        if not isinstance(content[name], kind):
+            raise _ContentError(f"its {name} is of another kind than it can be")
+    if content["time"] is None:
+        content["time"] = float("inf")
+    return content
+
+
+def _check_shapes(tensors: dict[str, Tensor]) -> None:
+    if any(not one.dtype.is_floating_point for one in tensors.values()):
+        raise _ContentError("its tensors are no numbers of floating point")
+    x, y, x_test, mean, covariance, prior = (tuple(tensors[name].shape) for name in _TENSORS)
+    n, m = x[:1], x_test[:1]
+    if not (
+        len(n) == len(m) == 1
+        and x[1:] == x_test[1:]
+        and len(y) == len(mean) == 2
+        and (y[:1], mean, covariance, prior) == (n, m + y[1:], m + m, m)
+    ):
+        raise _ContentError("its tensors are of shapes that do not fit each other")
 
 
 def as_reference_tensor(values: Any) -> Tensor:

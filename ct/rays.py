@@ -95,8 +95,8 @@ def finite_number(value: Any, name: str) -> float:
     """Return a value as a number; ValueError where it is none, or infinite."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{name}: expected a finite number, got {value!r}.")
+        raise ValueError(f"{name}: expected a finite number, got {value!r:.40}.")
     return number

@@ -64,6 +64,7 @@ _OBJECTS: dict[type, Callable[..., Any]] = {
 }
 _BUILDERS = {builder.__name__: builder for builder in _OBJECTS.values()}
 _DTYPES = {str(one): one for one in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
+_LARGEST_ARRAY = 2**26  # bytes of labels and such; whatever is larger is a tensor
 _SCALARS = (bool, int, float, str, type(None))
 
 
@@ -136,7 +137,7 @@ def decode(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
         return _decode_object(inner, plain["settings"], tensors)
     decoders: dict[str, Callable[[], Any]] = {
         "tensor": lambda: tensors[inner],
-        "array": lambda: np.array(inner[1], dtype=np.dtype(inner[0])),
+        "array": lambda: _decode_array(*inner),
         "array_dtype": lambda: np.dtype(inner),
         "tensor_dtype": lambda: _DTYPES[inner],
         "mapping": lambda: {name: decode(part, tensors) for name, part in inner.items()},
@@ -159,6 +160,14 @@ def _encode_array(value: Any, key: str) -> Any:
             "them before fit."
         )
     return {"array": [value.dtype.str, items]}
+
+
+def _decode_array(type_name: Any, items: Any) -> Any:
+    dtype = np.dtype(type_name)
+    n_items = np.array(items, dtype=object).size
+    if dtype.kind not in "biufUO" or n_items * dtype.itemsize > _LARGEST_ARRAY:
+        raise TypeError(f"expected short arrays of numbers and strings, found {n_items} of {dtype}")
+    return np.array(items, dtype=dtype)
 
 
 def _decode_object(name: Any, settings: Any, tensors: Mapping[str, Tensor]) -> Any:

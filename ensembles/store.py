@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from bayesnn.versions import installed_versions
@@ -19,6 +22,8 @@ Estimator = TypeVar("Estimator", bound=EnsembleBase)
 
 _FORMAT = "bayesnn-ensemble"
 _VERSION = 2  # raise it whenever older code would misread the file
+
+_LARGEST_POINT = 2**22  # values of a point at which a loaded ensemble is tried
 
 # what prediction needs of every estimator; a file without it is refused
 _NEEDED = (
@@ -88,13 +93,29 @@ def load_ensemble(
     """
     tensors, content = read_tensor_file(path, file_format=_FORMAT, version=_VERSION)
     try:
-        return _restore(cls, tensors, content, network)
+        model = _restore(cls, tensors, content, network)
+        _check_predicts(model)
     except KeyError as error:
         raise ValueError(f"{path}: {error.args[0]!r} is missing from the file.") from error
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"{path}: the file's description is damaged ({error}).") from error
+    except (ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"{path}: the file's description is damaged ({str(error).splitlines()[0]:.200}); take "
+            "it from a backup, or fit and save again."
+        ) from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    return model
+
+
+def _check_predicts(model: EnsembleBase) -> None:
+    """Let the ensemble predict at one point, so that parts that do not fit are found now."""
+    shape = model.input_shape_
+    if not isinstance(shape, tuple) or not all(type(n) is int and n > 0 for n in shape):
+        raise TypeError("its input_shape_ is no shape")
+    if math.prod(shape) <= _LARGEST_POINT:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of columns that have no names
+            model.predict(np.zeros((1, *shape)))
 
 
 def _setting(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

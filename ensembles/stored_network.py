@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bayesnn.networks import build, describe
 from bayesnn.networks.declaration import Declaration, declaration, declare
+from bayesnn.networks.described_size import largest_parameter
 from ensembles.plain_data import decode, encode
 
 
@@ -63,6 +64,8 @@ def decode_network(
             f"the network, a {plain['type']}, has modules that a file cannot describe; "
             "load it with network=, the network that was fitted."
         )
+    if given is None:
+        _check_size(description, tensors)
     network = build(description) if given is None else copy.deepcopy(given)
     if plain["prior"] is not None:
         _declare(network, plain["prior"], tensors)
@@ -85,6 +88,16 @@ def decode_network(
         held = nn.Parameter(value, requires_grad=False) if name in frozen else value
         setattr(network.get_submodule(owner), own_name, held)
     return network.eval()
+
+
+def _check_size(description: Any, tensors: Mapping[str, Tensor]) -> None:
+    claimed = largest_parameter(description)
+    held = max((value.numel() for value in tensors.values()), default=0)
+    if claimed > held:
+        raise ValueError(
+            f"network: expected the one that was fitted, got a description with {claimed:.6g} "
+            f"values in one parameter, where the file holds {held} at most; it is damaged."
+        )
 
 
 def _declare(network: nn.Module, prior: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bayesnn.files import atomic_write
+from bayesnn.plain_json import parse_json
 
 
 class DamagedFileError(ValueError):
@@ -126,10 +127,10 @@ def _check_header(
     if metadata.get("format") != file_format:
         raise ValueError(
             f"{source}: expected a {file_format} file, found safetensors of format "
-            f"{metadata.get('format')!r}."
+            f"{metadata.get('format')!r:.60}."
         )
     found = metadata.get("version", "")
-    if not found.isdecimal():
+    if not found.isdecimal() or len(found) > 9:
         raise ValueError(f"{source}: expected a version number, found {found!r:.40}.")
     if int(found) > version:
         raise ValueError(
@@ -145,7 +146,7 @@ def _check_header(
 
 def _content(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
-        content = json.loads(metadata.get("content", ""))
+        content = parse_json(metadata.get("content", ""))
     except ValueError as error:
         raise ValueError(f"{source}: the file's description is damaged ({error}).") from error
     if not isinstance(content, dict):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bayesnn.plain_json import parse_json
+from ct.data.file_start import read_start
+from ct.data.shown import shown
+
+_LARGEST = 2**20
+"""Bytes of a configuration; what would be made of more of them takes many times their size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,33 +45,48 @@ def read_config(path: Path, types: Mapping[str, type]) -> ConfigFile:
         ValueError: the file is missing, no JSON or TOML object, or holds an unknown name or a
             value of another type.
     """
+    read_start(path)
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(
+            f"{path}: expected a configuration of at most {_LARGEST} bytes, found "
+            f"{path.stat().st_size}; is it another file?"
+        )
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file; check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as text ({error}).") from error
     try:
         if path.suffix == ".toml":
-            content = tomllib.loads(text)
+            content = _toml(text)
         elif path.suffix == ".json":
-            content = json.loads(text)
+            content = parse_json(text)
         else:
             raise ValueError("the name must end in .json or .toml")
     except ValueError as error:  # the parsers' errors are ValueErrors too
-        raise ValueError(f"{path}: expected a JSON or TOML configuration ({error}).") from error
+        raise ValueError(
+            f"{path}: expected a JSON or TOML configuration ({shown(error)})."
+        ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected names and values, got {type(content).__name__}.")
     for key, value in content.items():
         wanted = types.get(_plain(key))
         if wanted is None:
-            raise ValueError(f"{path}: unknown {key!r}; {_remedy(key, types)}")
+            raise ValueError(f"{path}: unknown {shown(key, 40)!r}; {_remedy(key, types)}")
         if not _fits(value, wanted):
-            raise ValueError(f"{path}: {key}: expected {wanted.__name__}, got {value!r}.")
+            raise ValueError(
+                f"{path}: {key}: expected {wanted.__name__}, got {shown(repr(value), 40)}."
+            )
     return ConfigFile(
         values={_plain(key): value for key, value in content.items()},
         typed={_plain(key): f"{path}: {key}" for key in content},
     )
+
+
+def _toml(text: str) -> Any:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _plain(key: str) -> str:

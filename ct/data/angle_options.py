@@ -10,9 +10,13 @@ from jaxtyping import Float64
 
 from ct.data.file_start import NPY, read_start
 from ct.data.npy_file import load_npy
+from ct.data.shown import shown
 from ct.possible_scan import check_views
 
 _RANGE = re.compile(r"^([^:]+):([^:]+):(\d+)$")
+
+_LARGEST_LIST = 2**22
+"""Bytes of a list of angles: a hundred thousand with all their digits."""
 
 
 def parse_angles(text: str, *, degrees: bool) -> tuple[float, ...]:
@@ -65,8 +69,15 @@ def _angles_of_file(text: str) -> Float64[np.ndarray, " angles"]:
         raise ValueError(f"--angles: expected START:STOP:N or a file of angles, got {text!r}.")
     if read_start(path).startswith(NPY):
         return np.array(load_npy(path), dtype=np.float64).ravel()
+    if path.stat().st_size > _LARGEST_LIST:
+        raise ValueError(
+            f"--angles: {path}: expected a list of angles of at most {_LARGEST_LIST} bytes, found "
+            f"{path.stat().st_size}; is it another file?"
+        )
     try:
         words = path.read_text(encoding="utf-8").replace(",", " ").replace(";", " ").split()
         return np.array([float(word) for word in words])
     except ValueError as error:
-        raise ValueError(f"--angles: {path} holds other things than numbers ({error}).") from None
+        raise ValueError(
+            f"--angles: {path} holds other things than numbers ({shown(error)})."
+        ) from None

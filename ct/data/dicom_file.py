@@ -24,8 +24,8 @@ _PLAIN = b"\2\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0"
 """The element that says that what follows is not packed."""
 _PIXELS = 0x7FE0
 _LONGEST = 2**16
-"""Bytes of an element other than pixels that is looked at: pydicom makes objects of its values, each
-hundreds of times as large as in the file."""
+"""Bytes of an element other than pixels that is looked at: pydicom makes objects of its values,
+each hundreds of times as large as in the file."""
 
 
 def read_dataset(path: Path, *, header_only: bool = False) -> Any:

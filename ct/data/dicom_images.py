@@ -191,8 +191,8 @@ def _check_one_series(slices: list[tuple[Path, Any]], folder: Path) -> None:
         found = list(dict.fromkeys(held))
         if len(found) > 1:
             raise ValueError(
-                f"{folder}: expected {what}, found {len(found)} ({shown(', '.join(found[:3]))}); put each "
-                "into a folder of its own."
+                f"{folder}: expected {what}, found {len(found)} ({shown(', '.join(found[:3]))}); "
+                "put each into a folder of its own."
             )
 
 
