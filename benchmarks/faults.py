@@ -10,11 +10,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.fault_cases import fit_disk, fit_killed, fit_states
+from benchmarks.fault_cases import (
+    fit_disk,
+    fit_killed,
+    fit_states,
+    reconstruction_killed,
+    reconstruction_states,
+)
 from benchmarks.fault_cases.case import Tally, tally
 from benchmarks.report import RESULTS, Report, command_line
 
-CASES = (*fit_killed.CASES, *fit_states.CASES, *fit_disk.CASES)
+CASES = (
+    *fit_killed.CASES,
+    *fit_states.CASES,
+    *fit_disk.CASES,
+    *reconstruction_killed.CASES,
+    *reconstruction_states.CASES,
+)
 COLUMNS = ("fault", "tried", "while at work", "survived", "results equal", "seconds")
 
 MEANING = (

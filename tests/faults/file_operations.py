@@ -11,14 +11,19 @@ from typing import Any
 
 import ensembles.tensor_file
 
-_EVENTS = ("open", "os.rename", "os.remove", "os.chmod", "os.mkdir", "tempfile.mkstemp")
+_EVENTS = (
+    "open", "os.rename", "os.remove", "os.chmod", "os.mkdir", "os.rmdir", "os.truncate",
+    "shutil.rmtree", "tempfile.mkstemp",
+)  # fmt: skip
+_WRITES = ("write", "pwrite")
+_SYNCS = ("fsync", "fdatasync", "posix_fallocate")
 
 
 def die_in_operation(folder: Path, number: int) -> Callable[[], int]:
     """Count the operations of this process in a folder from now on, and die in one of them.
 
-    Operations are what Python reports to audit hooks, before it is done; each `fsync`; and the
-    writing of a tensor file, in which it dies with half of the file written.
+    Operations are what Python reports to audit hooks, before it is done; each `fsync` and its
+    like; and the writing of a tensor file or to an open file, in which it dies with half written.
 
     Args:
         folder: the folder.
@@ -38,7 +43,7 @@ def die_in_operation(folder: Path, number: int) -> Callable[[], int]:
         if event in _EVENTS and any(str(folder) in str(word) for word in words) and count():
             _die()
 
-    save_file, fsync = ensembles.tensor_file.save_file, os.fsync
+    save_file = ensembles.tensor_file.save_file
 
     def half_saved(tensors: Any, path: Path, **options: Any) -> None:
         save_file(tensors, path, **options)
@@ -46,15 +51,33 @@ def die_in_operation(folder: Path, number: int) -> Callable[[], int]:
             os.truncate(path, path.stat().st_size // 2)
             _die()
 
-    def counted_fsync(file: int) -> None:
-        if count():
-            _die()
-        fsync(file)
-
     ensembles.tensor_file.save_file = half_saved
-    os.fsync = counted_fsync
+    for names, dying in ((_WRITES, _dying_half_written), (_SYNCS, _dying_before)):
+        for name in set(names) & set(vars(os)):
+            setattr(os, name, dying(getattr(os, name), count))
     sys.addaudithook(audited)
     return lambda: done
+
+
+def _dying_half_written(
+    write: Callable[..., int], is_last: Callable[[], bool]
+) -> Callable[..., int]:
+    def call(file: int, data: Any, *place: int) -> int:
+        if is_last():
+            write(file, data[: len(data) // 2], *place)
+            _die()
+        return write(file, data, *place)
+
+    return call
+
+
+def _dying_before(function: Callable[..., Any], is_last: Callable[[], bool]) -> Callable[..., Any]:
+    def call(*words: Any) -> Any:
+        if is_last():
+            _die()
+        return function(*words)
+
+    return call
 
 
 def _die() -> None:

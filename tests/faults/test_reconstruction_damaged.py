@@ -18,7 +18,6 @@ from tests.ct.workflow_runs import interrupt_after
 from tests.faults.damage import DAMAGES, flip_a_bit
 from tests.faults.kept_reconstructions import reconstructed, scan_of_slices, use_walk
 
-
 N_TRIES = 3
 
 
