@@ -15,7 +15,12 @@ from benchmarks.scaling import tasks
 from benchmarks.scaling.fit_speed import QUICK, measure
 
 
-def test_a_smoke_run_measures_the_local_parts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_smoke_run_measures_the_local_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: bool
+) -> None:
+    if not processes:
+        monkeypatch.setattr(scale_out, "local_executor", lambda *_, **__: serial_executor("cpu"))
     scale_out.main(["--quick", "--no-ray", "--out", str(tmp_path)])
     content = json.loads((tmp_path / "scale_out.json").read_text())
     found = {question: measured for _, question, measured, _ in content["rows"]}
