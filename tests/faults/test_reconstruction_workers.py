@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from bayesnn.executors import local_executor
+from bayesnn.executors import Executor, local_executor, ray_executor
 from ct.partial_result import PartialResult
 from ct.problem import Estimate, Problem, Progress
 from tests.ct.workflow_runs import Walk
@@ -66,32 +67,46 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return chunks
 
 
+@pytest.fixture
+def killed(request: pytest.FixtureRequest) -> Iterator[tuple[Executor, int]]:
+    """An executor, and how many of its workers' deaths a test shall cause."""
+    if request.param.startswith("local"):
+        n_workers = int(request.param[-1])
+        yield local_executor(n_workers, threads=1), {2: 1, 4: 6}[n_workers]
+        return
+    pytest.importorskip("ray")
+    from tests.bayesnn.executors.local_ray import local_ray
+
+    with local_ray(num_cpus=2):
+        yield ray_executor(tries=4), 2
+
+
 @pytest.mark.usefixtures("reconstructs_here")
 @pytest.mark.parametrize(
-    ("n_workers", "fatal"), [(2, 1), pytest.param(4, 6, marks=pytest.mark.slow)]
+    "killed",
+    ["local-2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("local-4", "ray"))],
+    indirect=True,
 )
 def test_workers_that_are_killed_in_the_midst_of_slices_cost_no_slice_and_double_none(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     written: list[int],
-    n_workers: int,
-    fatal: int,
+    killed: tuple[Executor, int],
 ) -> None:
-    scan = scan_of_slices(tmp_path, n_slices=2 * n_workers)
+    executor, fatal = killed
+    n_slices = max(4, fatal + 2)
+    scan = scan_of_slices(tmp_path, n_slices=n_slices)
     bits = {}
-    for name, executor, n_fatal in (
-        ("whole", None, 0),
-        ("killed", local_executor(n_workers, threads=1), fatal),
-    ):
+    for name, workers, n_fatal in (("whole", None, 0), ("killed", executor, fatal)):
         (tmp_path / name).mkdir()
         walk = FatalWalk(steps=10, folder=tmp_path / name, fatal=n_fatal)
         monkeypatch.setattr("ct.workflow.choose_method", lambda *_, walk=walk: walk)
-        bits[name] = reconstructed(scan, tmp_path / f"{name}.h5", executor=executor)
-        assert sorted(written) == list(range(2 * n_workers))
+        bits[name] = reconstructed(scan, tmp_path / f"{name}.h5", executor=workers)
+        assert sorted(written) == list(range(n_slices))
         written.clear()
     assert bits["whole"] == bits["killed"]
     begun = [note.read_text().split() for note in (tmp_path / "killed").glob("[0-9]*")]
-    assert sorted(map(len, begun)) == [1] * (2 * n_workers - fatal) + [2] * fatal
+    assert sorted(map(len, begun)) == [1] * (n_slices - fatal) + [2] * fatal
     # on from the state that the killed worker left
     assert any(int(one[-1]) > 0 for one in begun if len(one) > 1)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
