@@ -108,6 +108,9 @@ def test_the_setting_that_tells_outliers_wins_among_equals_alone():
     assert best_setting([good, equal, worse]) == 1
     assert best_setting([worse, good]) == 1
     assert best_setting([good, worse, equal]) == 2
+    # differences 0, 0.2, 0, 0.2 have mean 0.1 and standard error 0.058
+    behind = _judged([0.1, 0.4, 0.3, 0.6], 0.99)
+    assert best_setting([good, behind]) == 0
 
 
 def _values(*, confident, outliers_vary):
