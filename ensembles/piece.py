@@ -149,7 +149,10 @@ class _PieceState:
         """Take a state to be sent, if it is time to."""
         if self._seconds is not None and time.monotonic() >= self._due:
             began = time.monotonic()
-            self._next = {name: _own(value) for name, value in state().items()}
+            # copied now: it waits to be sent, and training goes on in the same memory
+            self._next = {
+                name: value.detach().to(CPU, copy=True) for name, value in state().items()
+            }
             took = time.monotonic() - began
             self._due = time.monotonic() + max(self._seconds, took / SHARE)
 

@@ -11,10 +11,12 @@ from bayesnn.checks import check_count, check_positive
 from bayesnn.executors.protocol import Heard, Item, Needs, Result, Shared, Work
 from bayesnn.executors.ray_cluster import check_installed, connected, room
 from bayesnn.executors.ray_run import RayRun
+from bayesnn.executors.ray_worker import Mailbox
 from bayesnn.executors.sending import packed
 from bayesnn.executors.torch_settings import torch_settings
 
 NO_NEEDS = Needs()
+_ON_HEAD = {"node:__internal_head__": 0.001}  # the machine that a cluster cannot lose
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,11 @@ class RayExecutor:
             ConnectionError: there is no Ray at the address.
         """
         with connected(self.address) as ray:
-            yield RayWorkers(self, ray)
+            workers = RayWorkers(self, ray)
+            try:
+                yield workers
+            finally:
+                workers.close()
 
 
 class RayWorkers:
@@ -77,6 +83,13 @@ class RayWorkers:
     def __init__(self, settings: RayExecutor, ray: Any) -> None:
         """Keep the connection; see `RayExecutor.kept`."""
         self._settings, self._ray = settings, ray
+        self._mailbox: Any = None
+
+    def close(self) -> None:
+        """End what runs beside the tasks."""
+        if self._mailbox is not None:
+            self._ray.kill(self._mailbox)
+            self._mailbox = None
 
     def __deepcopy__(self, memo: object) -> RayWorkers:
         return self  # as scikit-learn's clone asks for; a connection is not copied
@@ -113,10 +126,20 @@ class RayWorkers:
     ) -> Generator[tuple[int, Result], None, None]:
         """Yield (number of the item, its result) as they come; see `Executor.run`."""
         run = packed((work, shared, torch_settings()), "the work or its shared data")
+        if self._mailbox is None:
+            mailbox = self._ray.remote(Mailbox).options(
+                num_cpus=0, max_restarts=-1, max_task_retries=0, resources=_ON_HEAD
+            )
+            self._mailbox = mailbox.remote()
         ray_run = RayRun(
-            self._ray, run, items, asked=self._asked(needs), tries=self._settings.tries,
+            self._ray,
+            run,
+            items,
+            mailbox=self._mailbox,
+            asked=self._asked(needs),
+            tries=self._settings.tries,
             silence=self._settings.silence,
-        )  # fmt: skip
+        )
         try:
             yield from ray_run.results(heard)
         finally:
@@ -144,7 +167,7 @@ def ray_executor(
     tries: int = 4,
     silence: float = 600.0,
 ) -> RayExecutor:
-    """Return an executor that works on a Ray cluster, or on a Ray that it starts here.
+    """Return an executor that works on a Ray cluster, or on a Ray started here.
 
     The extra `distributed` brings Ray. The machines of a cluster need this package too, in the same
     version. A connection that `ray.init()` has made is used and kept; without one, Ray is connected

@@ -15,13 +15,12 @@ from typing import Any
 from bayesnn.executors.lost_worker import WorkerLostError
 from bayesnn.executors.protocol import Heard
 from bayesnn.executors.ray_cluster import room
-from bayesnn.executors.ray_worker import Begun, Mailbox, done, killed
+from bayesnn.executors.ray_worker import Begun, done, killed
 from bayesnn.executors.sending import packed, unpacked
 
 _LOOK = 0.2  # seconds between two looks into the mailbox
 _COUNT = 5.0  # seconds between two looks at how large the cluster is
 _AHEAD = 2  # tasks for each that fits, so that no worker waits and memory stays bounded
-_ON_HEAD = {"node:__internal_head__": 0.001}  # the machine that a cluster cannot lose
 
 
 class RayRun:
@@ -33,16 +32,18 @@ class RayRun:
         run: bytes,
         items: Sequence[Any],
         *,
+        mailbox: Any,
         asked: Mapping[str, float],
         tries: int,
         silence: float,
     ) -> None:
-        """Place what all items share, and start the mailbox.
+        """Place what all items share.
 
         Args:
             ray: the module, connected.
             run: work, shared data and settings, packed.
             items: what to do; each is fetched when it is handed out.
+            mailbox: takes messages of work.
             asked: what a task needs of each resource: "CPU", "GPU", "memory".
             tries: of an item, whose workers are lost.
             silence: seconds without a sign after which a worker is taken to hang.
@@ -50,12 +51,9 @@ class RayRun:
         self._ray, self._items, self._asked = ray, items, asked
         self._tries, self._silence = tries, silence
         self._run = ray.put(run)
-        self._mailbox = (
-            ray
-            .remote(Mailbox)
-            .options(num_cpus=0, max_restarts=-1, max_task_retries=0, resources=_ON_HEAD)
-            .remote()
-        )
+        self._mailbox = mailbox
+        self._mail: Any = None  # what was said, when it comes
+        self._due = 0.0  # when to ask for it again
         self._task = ray.remote(done).options(
             num_cpus=asked["CPU"],
             num_gpus=asked["GPU"],
@@ -82,16 +80,19 @@ class RayRun:
         Yields:
             (number of the item, its result)
         """
-        looked = time.monotonic()
         while self._running or self._out < len(self._items):
             self._hand_out()
-            ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK)
-            if time.monotonic() - looked >= _LOOK:
-                self._collect(heard)
-                self._end_silent()
-                looked = time.monotonic()
+            if self._mail is None and time.monotonic() >= self._due:
+                self._mail = self._mailbox.collected.remote(self._run.hex(), self._stop)
+            waiting = [*self._running, *([] if self._mail is None else [self._mail])]
+            ready, _ = self._ray.wait(waiting, num_returns=1, timeout=_LOOK)
             for reference in ready:
-                yield self._taken(reference)
+                if reference == self._mail:
+                    self._mail, self._due = None, time.monotonic() + _LOOK
+                    self._take_mail(reference, heard)
+                else:
+                    yield self._taken(reference)
+            self._end_silent()
 
     def _hand_out(self) -> None:
         """Hand out items, as many as the cluster can work on soon."""
@@ -144,12 +145,11 @@ class RayRun:
             raise unpacked(content)
         return number, unpacked(content)
 
-    def _collect(self, heard: Heard | None) -> None:
+    def _take_mail(self, reference: Any, heard: Heard | None) -> None:
         """Take what work has said, and its signs of life."""
-        errors = self._ray.exceptions
         try:
-            said = self._ray.get(self._mailbox.collected.remote(self._stop), timeout=30.0)
-        except (errors.RayActorError, errors.GetTimeoutError):
+            said = self._ray.get(reference)
+        except self._ray.exceptions.RayActorError:
             return  # it is starting again
         now = time.monotonic()
         for number, message in said:
@@ -181,4 +181,3 @@ class RayRun:
         """Cancel what is not done."""
         for reference in self._running:
             self._ray.cancel(reference, force=True)
-        self._ray.kill(self._mailbox)

@@ -26,31 +26,41 @@ class Mailbox:
     """Takes what work says until the caller collects it, and tells work whom to stop."""
 
     def __init__(self) -> None:
+        self._run = ""
         self._said: list[tuple[int, Any]] = []
         self._stopped: set[int] = set()
 
-    def say(self, number: int, message: Any) -> bool:
+    def say(self, run: str, number: int, message: Any) -> bool:
         """Take a message about an item.
 
         Args:
+            run: which the item belongs to.
             number: of the item.
             message: `Begun`, or packed words of the work.
 
         Returns:
             Whether the item shall stop early.
         """
+        self._turn_to(run)
         self._said.append((number, message))
         return number in self._stopped
 
-    def collected(self, stop: set[int]) -> list[tuple[int, Any]]:
+    def collected(self, run: str, stop: set[int]) -> list[tuple[int, Any]]:
         """Return what was said since the last time.
 
         Args:
+            run: whose items are asked about.
             stop: items to be stopped early.
         """
+        self._turn_to(run)
         self._stopped |= stop
         said, self._said = self._said, []
         return said
+
+    def _turn_to(self, run: str) -> None:
+        """Forget another run's messages: one run at a time is heard of."""
+        if run != self._run:
+            self._run, self._said, self._stopped = run, [], set()
 
 
 _held: dict[str, tuple[Any, Any]] = {}
@@ -79,9 +89,9 @@ def done(run: list[Any], number: int, item: bytes, gpu: bool, threads: int, mail
 
     torch.set_num_threads(threads)
     node = ray.get_runtime_context().get_node_id()
-    tell = _Teller(number, mailbox)
-    tell.say(Begun(pid=os.getpid(), node=node))
     name = run[0].hex()
+    tell = _Teller(name, number, mailbox)
+    tell.say(Begun(pid=os.getpid(), node=node))
     if name not in _held:
         _held.clear()  # the last run's data go before the new come
         work, shared, settings = unpacked(ray.get(run[0]))
@@ -99,11 +109,11 @@ def done(run: list[Any], number: int, item: bytes, gpu: bool, threads: int, mail
 class _Teller:
     """Says messages without waiting for answers: these are looked at before the next message."""
 
-    def __init__(self, number: int, mailbox: Any) -> None:
+    def __init__(self, run: str, number: int, mailbox: Any) -> None:
         from bayesnn.executors.sending import packed
         from bayesnn.executors.throttle import Throttle
 
-        self._number, self._mailbox = number, mailbox
+        self._run, self._number, self._mailbox = run, number, mailbox
         self._answer: Any = None
         self._stopped = False
         self._throttle = Throttle(lambda message: self.say(packed(message, "a message")))
@@ -125,7 +135,7 @@ class _Teller:
             # without an answer the mailbox is starting again, and the work goes on
             with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
                 self._stopped = ray.get(self._answer, timeout=1.0) or self._stopped
-        self._answer = self._mailbox.say.remote(self._number, message)
+        self._answer = self._mailbox.say.remote(self._run, self._number, message)
 
 
 def killed(pid: int) -> bool:

@@ -50,8 +50,8 @@ class ManyHands(SerialExecutor):
         return int(self.n)  # type: ignore[attr-defined]
 
     def run(self, *arguments: object, **named: object) -> Generator[tuple[int, object], None, None]:
-        results = list(super().run(*arguments, **named))  # type: ignore[arg-type]
-        yield from results[::-1] if self.backwards else results  # type: ignore[attr-defined]
+        results = super().run(*arguments, **named)  # type: ignore[arg-type]
+        yield from list(results)[::-1] if self.backwards else results  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +136,8 @@ def test_a_callback_stops_the_members_that_it_was_told_of() -> None:
 
 
 def test_a_callback_stops_members_elsewhere(workers: KeptWorkers) -> None:
-    model = regressor(trainer=adam(steps=20_000, batch_size=20), executor=workers)
-    assert model.fit(X, Y, callback=lambda _: True).n_iter_ < 20_000
+    model = regressor(trainer=adam(steps=5000, batch_size=20), executor=workers)
+    assert model.fit(X, Y, callback=lambda _: True).n_iter_ < 5000
 
 
 @pytest.mark.parametrize("n_members", [3, 5, 7])
@@ -196,7 +196,7 @@ def test_ctrl_c_cancels_and_leaves_the_workers_usable(workers: KeptWorkers) -> N
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        regressor(trainer=adam(steps=20_000), executor=workers).fit(X, Y, callback=press)
+        regressor(trainer=adam(steps=5000), executor=workers).fit(X, Y, callback=press)
     assert_same(regressor(executor=workers).fit(X, Y), regressor().fit(X, Y))
 
 
@@ -233,9 +233,9 @@ def test_states_come_from_workers_and_go_with_items_that_are_tried_again(
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
-    long = {"trainer": adam(steps=2000, batch_size=20)}
+    long = {"trainer": adam(steps=800, batch_size=20)}
     found = regressor(**long, executor=workers).fit(
-        X, Y, callback=kill, checkpoint=checkpoint_at(tmp_path / "fit", seconds=0.1)
+        X, Y, callback=kill, checkpoint=checkpoint_at(tmp_path / "fit", seconds=0.05)
     )
     assert killed
     names = sorted(path.name for path in (tmp_path / "fit").glob("[!.]*"))

@@ -172,7 +172,7 @@ def test_a_missing_ray_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch)
         ({"gpus": -1}, "gpus: expected a finite number above 0"),
         ({"memory": 0}, "memory: expected a finite number above 0"),
         ({"tries": 0}, "tries: expected a whole number"),
-        ({"silence": "long"}, "silence: expected a finite number above 0"),
+        ({"silence": float("nan")}, "silence: expected a finite number above 0"),
     ],
 )
 def test_bad_settings_are_refused(arguments: dict[str, object], message: str) -> None:
