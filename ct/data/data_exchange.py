@@ -86,7 +86,8 @@ def _readings(contents: Contents, name: str, data: Stack, view_axis: int) -> Sta
     if (slices, detectors) != (data.shape[0], data.shape[2]):
         raise ValueError(
             f"{contents.path}: {name}: expected {data.shape[0]} slices of {data.shape[2]} "
-            f"detectors, as the data have, found shape {list(readings.shape or ())} ({contents.named()})."
+            f"detectors, as the data have, found shape {list(readings.shape or ())} "
+            f"({contents.named()})."
         )
     return stack
 

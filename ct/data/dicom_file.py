@@ -6,9 +6,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -86,7 +86,7 @@ def _no_larger_than(n_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = usual
 
 
-def _unpacked(file: BinaryIO, path: Path) -> BinaryIO:
+def _unpacked(file: BufferedReader, path: Path) -> BufferedReader | BytesIO:
     """Return a file as if it had not been deflated, if it was; or else the file itself."""
     file.seek(_META)
     deflated = _DEFLATED in file.read(2**12)
@@ -105,7 +105,7 @@ def _unpacked(file: BinaryIO, path: Path) -> BinaryIO:
     return BytesIO(bytes(128) + b"DICM" + _PLAIN + content)
 
 
-def _end_of_meta(file: BinaryIO) -> int:
+def _end_of_meta(file: BufferedReader) -> int:
     """Return where the elements of group 2 end, which are never packed."""
     place = _META
     while True:

@@ -12,6 +12,7 @@ files are named, and not followed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -33,7 +34,7 @@ except ImportError:  # not on Windows, where memory has no limit
 
 _MOST_OBJECTS = 20_000
 _MOST_HOPS = 16  # from soft link to soft link
-_SECONDS, _BYTES_PER_SECOND = 5.0, 10e6  # of processor time, far more than reading takes
+_SECONDS, _BYTES_PER_SECOND = 1.0, 10e6  # of processor time, far more than reading takes
 _TOLD = ("MATLAB_class", "axes", "units")  # attributes of datasets that readers look at
 _TOO_MUCH = "it claims more memory than a file of its size may take"
 _ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError,
@@ -185,7 +186,10 @@ def _address(item: Any) -> int:
 
 
 def _attribute(item: Any, name: str) -> Any:
-    """Return an attribute as JSON can hold it."""
+    """Return an attribute as JSON can hold it; it lies in the file as it is, never packed."""
+    held = h5py.h5a.open(item.id, name.encode("utf-8", "surrogateescape"))
+    if math.prod(held.shape or ()) * held.get_type().get_size() > item.file.id.get_filesize():
+        raise ValueError("an attribute claims more than the file holds")
     try:
         return _plain(item.attrs[name])
     except (TypeError, ValueError):  # a type that NumPy does not have

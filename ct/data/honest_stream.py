@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from io import BufferedReader, BytesIO
 from types import TracebackType
-from typing import BinaryIO
 
-_SECONDS, _BYTES_PER_SECOND = 5.0, 10e6  # of processor time, far more than reading takes
+_SECONDS, _BYTES_PER_SECOND = 2.0, 10e6  # of processor time, far more than reading takes
 
 
 class HonestStream:
@@ -17,7 +17,7 @@ class HonestStream:
     busy for minutes, so that reading has a time limit that grows with the file.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BufferedReader | BytesIO) -> None:
         """Take over an open stream."""
         self._stream = stream
         self._end = stream.seek(0, 2)

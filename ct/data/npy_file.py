@@ -27,7 +27,7 @@ def load_npy(path: Path) -> Shaped[np.ndarray, "*shape"]:
     """
     try:
         with warnings.catch_warnings(), np.errstate(over="ignore"):  # of sizes multiplied
-            warnings.simplefilter("ignore", UserWarning)  # headers of Python 2
+            warnings.simplefilter("ignore")  # of headers of Python 2, of odd escapes in them
             values = np.load(path, mmap_mode="r", allow_pickle=False)
     except MemoryError:  # of Python's parser, which has a small stack
         raise ValueError(

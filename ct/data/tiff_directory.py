@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from ct.data.honest_size import check_claim, memory_for
 
@@ -52,7 +52,7 @@ def check_directories(path: Path) -> None:
             _check_page(file, path, size, entries, order)
 
 
-def _directories(file: BinaryIO, size: int) -> Iterator[tuple[dict[int, _Entry], str]]:
+def _directories(file: IO[bytes], size: int) -> Iterator[tuple[dict[int, _Entry], str]]:
     start = file.read(16)
     order = "<" if start[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", start, 2)[0] == 43
@@ -83,7 +83,7 @@ def _directories(file: BinaryIO, size: int) -> Iterator[tuple[dict[int, _Entry],
 
 
 def _check_page(
-    file: BinaryIO, path: Path, size: int, entries: dict[int, _Entry], order: str
+    file: IO[bytes], path: Path, size: int, entries: dict[int, _Entry], order: str
 ) -> None:
     def value(tag: int, default: int) -> int:
         found = _numbers(file, entries, tag, order, most=1)
@@ -104,7 +104,7 @@ def _check_page(
                 _check_unpacked(file, path, start, length)
 
 
-def _check_unpacked(file: BinaryIO, path: Path, start: int, length: int) -> None:
+def _check_unpacked(file: IO[bytes], path: Path, start: int, length: int) -> None:
     """Refuse a strip that unpacks to far more than a file of its size may."""
     most = memory_for(path) // 2
     if 1100 * length <= most:  # deflate packs no tighter
@@ -120,7 +120,7 @@ def _check_unpacked(file: BinaryIO, path: Path, start: int, length: int) -> None
 
 
 def _numbers(
-    file: BinaryIO, entries: dict[int, _Entry], tag: int, order: str, *, most: int
+    file: IO[bytes], entries: dict[int, _Entry], tag: int, order: str, *, most: int
 ) -> tuple[int, ...]:
     entry = entries.get(tag)
     if entry is None or entry.kind not in _WHOLE:
@@ -128,6 +128,6 @@ def _numbers(
     return _unpack(file, entry.place, f"{order}{min(entry.count, most)}{_WHOLE[entry.kind]}")
 
 
-def _unpack(file: BinaryIO, place: int, form: str) -> tuple[int, ...]:
+def _unpack(file: IO[bytes], place: int, form: str) -> tuple[int, ...]:
     file.seek(place)
     return struct.unpack(form, file.read(struct.calcsize(form)))

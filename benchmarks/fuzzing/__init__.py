@@ -1,0 +1,1 @@
+"""Hostile files: seeds, mutations, and a watched child that reads them."""

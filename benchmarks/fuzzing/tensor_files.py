@@ -1,0 +1,234 @@
+"""safetensors with JSON: saved ensembles, states of long work, reference posteriors."""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+import warnings
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from bayesnn.networks import Erf, describe, mlp
+from bayesnn.reference_file import Reference, load_reference, save_reference
+from benchmarks.fuzzing.file_format import FileFormat
+from benchmarks.fuzzing.mutations import EXTREMES, mutated
+from ct.checkpoint_file import FileCheckpoint
+from ensembles import EnsembleClassifier, EnsembleRegressor, adam
+from ensembles.tensor_file import _digest
+
+WORK = {"input": "seed"}
+"""What the states of CT work in the seeds are of."""
+_X = np.random.default_rng(0).uniform(-2, 2, size=(12, 2))
+
+
+def seeds() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        net = mlp(in_features=2, out_features=1, width=4, depth=1, activation=Erf())
+        short = {"n_members": 2, "random_state": 0, "trainer": adam(steps=1)}
+        EnsembleRegressor(net, noise_std=0.1, **short).fit(_X, _X[:, 0]).save(folder / "a")
+        labels = np.where(_X[:, 0] > 0, "yes", "no")
+        net = mlp(in_features=2, out_features=2, width=4, depth=1, activation=Erf())
+        EnsembleClassifier(net, **short).fit(_X, labels).save(folder / "b")
+        _reference(folder / "c")
+        state = FileCheckpoint(folder / "state", work=WORK)
+        state.save({"image": torch.arange(12.0).reshape(3, 4), "step": torch.tensor(3)})
+        state.flush()
+        paths = (folder / "a", folder / "b", folder / "c", folder / "state/work.safetensors")
+        return [path.read_bytes() for path in paths]
+
+
+def _reference(path: Path) -> None:
+    x = torch.arange(6, dtype=torch.float64).reshape(3, 2)
+    net = mlp(in_features=2, out_features=1, width=4, depth=1, activation=Erf())
+    reference = Reference(
+        distribution="nngp", network=describe(net), noise_std=0.1, time=float("inf"), x=x,
+        y=x[:, :1], x_test=x, mean=x[:, :1], covariance=torch.eye(3, dtype=torch.float64),
+        prior_variance=torch.ones(3, dtype=torch.float64), computed_by="seed",
+    )  # fmt: skip
+    save_reference(reference, path)
+
+
+def parts(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return a safetensors file's header and values."""
+    length = struct.unpack_from("<Q", data)[0]
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def joined(header: Any, values: bytes, length: int | None = None) -> bytes:
+    """Return a file with that header, or with the text of one."""
+    text = (header if isinstance(header, str) else json.dumps(header)).encode("utf-8", "replace")
+    return struct.pack("<Q", len(text) if length is None else length) + text + values
+
+
+def hostile_header(rng: Random, data: bytes) -> bytes:
+    """Return a file whose tensors lie elsewhere, overlap, or are of other kinds and sizes."""
+    header, values = parts(data)
+    names = [name for name in header if name != "__metadata__"]
+    for _ in range(rng.choice((1, 1, 2))):
+        one = header[rng.choice(names)]
+        what = rng.randrange(5)
+        if what == 0:
+            one["data_offsets"] = [
+                rng.choice((*EXTREMES, -1, 0, 4)) for _ in range(rng.choice((2, 2, 3)))
+            ]
+        elif what == 1:
+            one["data_offsets"] = header[rng.choice(names)]["data_offsets"]
+        elif what == 2:
+            one["shape"] = [rng.choice((*EXTREMES, -1)) for _ in range(rng.choice((1, 2, 3)))]
+        elif what == 3:
+            one["dtype"] = rng.choice((
+                "F64",
+                "F32",
+                "F16",
+                "BF16",
+                "I64",
+                "U8",
+                "BOOL",
+                "F8_E4M3",
+                "C64",
+                "F4",
+                "O",
+                "I32",
+                "U64",
+            ))
+        else:
+            one["shape"], one["dtype"] = [0, rng.choice(EXTREMES)], "F32"
+    length = rng.choice((None, None, None, *EXTREMES[-8:]))
+    text: Any = header
+    if rng.random() < 0.1:
+        text = rng.choice((
+            "[" * 100_000,
+            '{"a":' * 50_000,
+            "{}",
+            "[]",
+            '{"__metadata__":{"format":1}}',
+            json.dumps(header) * 2,
+            '{"a":{"dtype":"F32"},"a":1}',
+        ))
+    return joined(text, values, length if length is None else length % 2**64)
+
+
+def hostile_content(rng: Random, data: bytes) -> bytes:
+    """Return a file whose JSON says other things, with the digest of what it says."""
+    header, _ = parts(data)
+    metadata = header["__metadata__"]
+    content = json.loads(metadata["content"])
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        content = changed_json(rng, content)
+    text = json.dumps(content)
+    if rng.random() < 0.05:
+        text = rng.choice((
+            "[" * 100_000,
+            "NaN",
+            "9" * 5000,
+            '{"a":' * 3000 + "1" + "}" * 3000,
+            "",
+            '"a"',
+            "[]",
+        ))
+    metadata["content"] = text
+    tensors = load_tensors(data)
+    if rng.random() < 0.3:
+        name = rng.choice(sorted(tensors))
+        held = tensors.pop(name)
+        if rng.random() < 0.7:
+            tensors[name] = rng.choice((
+                held.flatten()[:0],
+                held.flatten(),
+                held * np.nan,
+                held.to(torch.int32),
+                held[None],
+                held.to(torch.uint8),
+                torch.zeros(0, 2**40),
+            ))
+    tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
+    if "sha256" in metadata:
+        metadata["sha256"] = _digest(tensors, metadata)
+    return save_tensors(tensors, metadata)
+
+
+def changed_json(rng: Random, value: Any, depth: int = 0) -> Any:
+    """Return JSON with one place in it replaced, left out or doubled."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(sorted(value))
+        if rng.random() < 0.1:
+            return {k: v for k, v in value.items() if k != key}
+        if rng.random() < 0.05:
+            return {
+                **value,
+                rng.choice(("__class__", "predict", "object", "settings", "", "é", "a_")): value[
+                    key
+                ],
+            }
+        return {**value, key: changed_json(rng, value[key], depth + 1)}
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        at = rng.randrange(len(value))
+        if rng.random() < 0.2:
+            return value[:at] + value[at + 1 :]
+        return [*value[:at], changed_json(rng, value[at], depth + 1), *value[at + 1 :]]
+    return odd_value(rng)
+
+
+def odd_value(rng: Random) -> Any:
+    """Return a value that a reader may not expect."""
+    deep: Any = 1
+    for _ in range(rng.choice((5, 300))):
+        deep = {"list": [deep]}
+    return rng.choice((
+        None, True, -1, 0, 10**9, 10**15, 2**63, 10**400, 1e308, -0.5, float("nan"), float("inf"), "", "a", "x" * 10**5,
+        "\x1b[2J\n", [], {}, [[]], {"tensor": "none"}, {"object": "eval", "settings": {}}, {"array": ["<U1000000000", ["a"]]},
+        {"array": ["|O", [{}]]}, {"array": ["<f8", [1, [2]]]}, {"array_dtype": "V1000000000"}, {"mapping": {}}, {"tuple": 3}, deep,
+        {"type": "NTKLinear", "in_features": 10**6, "out_features": 10**6, "weight_std": 1.0, "bias_std": 0.0},
+        {"type": "NTKLinear", "in_features": 10**18, "out_features": 10**18, "weight_std": 1.0, "bias_std": 0.0},
+        {"type": "LayerNorm", "normalized_shape": [10**10], "eps": 1e-5, "elementwise_affine": True}, {"type": "FourierFeatures", "in_features": 10**6, "n_frequencies": 10**6, "frequency_std": 1.0},
+    ))  # fmt: skip
+
+
+def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    kind = rng.random()
+    if kind < 0.5:
+        return hostile_content(rng, rng.choice(whole))
+    if kind < 0.7:
+        return hostile_header(rng, rng.choice(whole))
+    return mutated(rng, whole)
+
+
+def read(path: Path) -> None:
+    """As whichever of these files it says it is."""
+    start = path.read_bytes()[:4000]
+    if b"bayesnn-ct-state" in start:
+        _read_state(path)
+    elif b"EnsembleClassifier" in start:
+        EnsembleClassifier.load(path).predict(_X[:3])
+    elif b"bayesnn-reference" in start:
+        load_reference(path)
+    else:
+        EnsembleRegressor.load(path).predict(_X[:3])
+
+
+def _read_state(path: Path) -> None:
+    """As resumed work does, to which a state that is refused is a warning."""
+    folder = path.parent / "state"
+    folder.mkdir(exist_ok=True)
+    twin = folder / "work.safetensors"
+    twin.unlink(missing_ok=True)
+    twin.hardlink_to(path)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        FileCheckpoint(folder, work=WORK).load()
+    if warned:
+        raise ValueError(str(warned[0].message))
+
+
+TENSORS = FileFormat(
+    name="safetensors", suffix=".safetensors", seeds=seeds, mutate=mutate, read=read,
+    readers="EnsembleRegressor.load, EnsembleClassifier.load, load_reference, FileCheckpoint.load",
+)  # fmt: skip

@@ -1,0 +1,168 @@
+"""HDF5: links and values in other files, claims without values, and files that end their reader."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ct.data.hdf5_file import hdf5_contents, hdf5_stack
+from ct.data.matlab_file import read_matlab
+from ct.data.result_file import read_result
+from ct.data.sinogram_file import open_sinogram
+from ct.description import describe_file
+from tests.hostile.refusals import refused
+
+CORPUS = Path(__file__).parent / "corpus"
+SECRET = np.full((12, 9), 7.0, dtype=np.float32)
+VALUES = np.random.default_rng(0).uniform(1, 2, (12, 9)).astype(np.float32)
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file that no other file may reach, in a folder of its own."""
+    (tmp_path / "private").mkdir()
+    path = tmp_path / "private" / "secret.h5"
+    with h5py.File(path, "w") as file:
+        file["sinogram"] = SECRET
+    (tmp_path / "private" / "raw").write_bytes(SECRET.tobytes())
+    return path
+
+
+def external_link(file: h5py.File, secret: Path) -> None:
+    file["sinogram"] = h5py.ExternalLink(str(secret), "/sinogram")
+
+
+def link_to_a_group(file: h5py.File, secret: Path) -> None:
+    file["exchange"] = h5py.ExternalLink(str(secret), "/")
+    file["sinogram"] = h5py.SoftLink("/exchange/sinogram")
+
+
+def soft_link_to_an_external_one(file: h5py.File, secret: Path) -> None:
+    file["outside"] = h5py.ExternalLink(str(secret), "/sinogram")
+    file["sinogram"] = h5py.SoftLink("/outside")
+
+
+def raw_data_in_another_file(file: h5py.File, secret: Path) -> None:
+    raw = str(secret.with_name("raw"))
+    file.create_dataset("sinogram", (12, 9), "f4", external=[(raw, 0, SECRET.nbytes)])
+
+
+def virtual_dataset(file: h5py.File, secret: Path) -> None:
+    layout = h5py.VirtualLayout(shape=(12, 9), dtype="f4")
+    layout[:] = h5py.VirtualSource(str(secret), "sinogram", shape=(12, 9))
+    file.create_virtual_dataset("sinogram", layout)
+
+
+OUTSIDE: dict[str, tuple[Callable[[h5py.File, Path], None], str]] = {
+    "external link": (external_link, "a link to another file, which is not followed"),
+    "link to a group": (link_to_a_group, "expected a dataset 'sinogram'|not followed"),
+    "soft link": (soft_link_to_an_external_one, "a link to another file, which is not followed"),
+    "raw data": (raw_data_in_another_file, "values lie in other files"),
+    "virtual dataset": (virtual_dataset, "values lie in other files"),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_nothing_outside_of_the_file_is_read(tmp_path: Path, secret: Path, case: str) -> None:
+    make, named = OUTSIDE[case]
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        make(file, secret)
+        file["angles"] = np.linspace(0, 3, 12)
+    if case not in {"link to a group"}:  # or h5py would not have read it either
+        with h5py.File(path) as file:
+            np.testing.assert_array_equal(file["sinogram"][:], SECRET)
+    refused(lambda: open_sinogram(path), path, named)
+    refused(lambda: describe_file(path), path, named)
+
+
+def test_links_within_the_file_are_followed(tmp_path: Path) -> None:
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        file["entry/detector/values"] = VALUES
+        file["entry/detector/turns"] = h5py.SoftLink("turns")  # to itself
+        file["entry/same"] = h5py.SoftLink("detector/values")
+        file["sinogram"] = h5py.SoftLink("/entry/same")
+        file["entry/round"] = file["/"]  # groups in a circle
+    np.testing.assert_array_equal(open_sinogram(path).read(0), VALUES)
+    contents = hdf5_contents(path)
+    assert sorted(contents.datasets) == ["entry/detector/values", "entry/same", "sinogram"]
+    assert contents.outside == {}
+
+
+def test_values_that_nobody_wrote_are_no_scan(tmp_path: Path) -> None:
+    """A few KB that claim terabytes: by a fill value, a chunk, or a number of slices."""
+    path = tmp_path / "scan.h5"
+    for shape, chunks in (((2**20, 2**20), (64, 64)), ((2**34, 4, 4), (64, 4, 4)), ((4, 2**13, 2**13), (4, 2**13, 2**13))):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("sinogram", shape, "f4", chunks=chunks, compression="gzip")
+        refused(lambda: open_sinogram(path), path, "expected a (slice|stack|chunk) that a file of")
+
+
+def test_a_chunk_that_unpacks_to_more_than_its_shape(tmp_path: Path) -> None:
+    path = tmp_path / "scan.h5"
+    packer = zlib.compressobj(1)
+    bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(600)) + packer.flush()
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("sinogram", (12, 9), "f4", chunks=(12, 9), compression="gzip")
+        data.id.write_direct_chunk((0, 0), bomb)
+    assert 20 * path.stat().st_size < 2**28
+    stack = hdf5_stack(hdf5_contents(path), "sinogram")
+    refused(lambda: stack.read(0), path, "more memory than a file of its size|damaged")
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("hdf5_*")), ids=lambda path: path.name)
+def test_files_that_libhdf5_does_not_survive(path: Path) -> None:
+    """They end the process that reads them; that is another one, and the next file is read again."""
+    refused(lambda: describe_file(path), path, "ends the program that reads it|damaged")
+
+
+def test_the_reader_is_started_again(tmp_path: Path) -> None:
+    from ct.data import hdf5_client
+
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        file["sinogram"] = VALUES
+    opened = open_sinogram(path)
+    process = hdf5_client._reader.process
+    assert process is not None
+    process.kill()
+    process.wait()
+    np.testing.assert_array_equal(opened.read(0), VALUES)
+    path.write_bytes(path.read_bytes() + b"longer")
+    refused(lambda: opened.read(0), path, "replaced while it was read")
+
+
+def test_matlab_groups_in_a_circle(tmp_path: Path) -> None:
+    path = tmp_path / "scan.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["m"] = VALUES.T.astype(np.float64)
+        file["s/again"] = file["/"]
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM")
+    np.testing.assert_allclose(read_matlab(path)["m"], VALUES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("metadata", "[" * 30_000, "'metadata' is damaged"),
+        ("metadata", '["none"]', "'none'"),
+        ("json", "{}", "no list of names"),
+        ("noise_std", "3", "one 'noise_std' for each"),
+        ("format", "bayesnn-ct reconstruction " + "9" * 5000, "expected a result file of version"),
+        ("geometry", json.dumps({"version": 1, "grid": {"shape": [10**9, 10**9]}, "scan": {}}), "geometry"),
+        ("work", 3, "is no text"),
+    ],
+)
+def test_results_that_say_what_cannot_be(folder: Path, name: str, value: object, named: str) -> None:
+    path = folder / "rec.h5"
+    with h5py.File(path, "a") as file:
+        file.attrs[name] = value
+    refused(lambda: read_result(path), path, named)
