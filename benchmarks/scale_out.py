@@ -125,10 +125,16 @@ def _speed(
     n_workers = every.n_workers()
     wanted = f"≥ {0.85 if every.device_type == 'cpu' else 0.95:.2f} × {n_workers}"
     single, many = (statistics.median(times) for times in (speed.one, speed.all))
+    computed = []
+    if speed.busiest[0]:
+        single_cpu, many_cpu = (statistics.median(times) for times in speed.busiest)
+        said = f"{single_cpu:.1f} s by one, {many_cpu:.1f} s by all: {single_cpu / many_cpu:.2f}"
+        computed = [(name, "processor time of the busiest worker", said, "")]
     return [
         (name, f"{fit_speed.N_MEMBERS} members by one worker", _times(speed.one), ""),
         (name, f"{fit_speed.N_MEMBERS} members by {n_workers}", _times(speed.all), ""),
         (name, "how many times as fast", f"{single / many:.2f}", wanted),
+        *computed,
         (name, "largest relative difference of parameters", f"{speed.difference:.1e}",
          "≤ 1e-10" if size.dtype == torch.float64 else ""),
         (name, "draws equal bit for bit", "yes" if speed.draws_equal else "NO", "yes"),
@@ -161,7 +167,8 @@ def _notes(
         f"{size.steps} steps of {size.batch} rows, {str(size.dtype).removeprefix('torch.')}. "
         f"Devices: {', '.join(devices)}; a CPU worker has one thread. Workers run already; a "
         "time is that of the whole fit, with the data's way there and the members' way back. Fits "
-        "by one worker and by all take turns (one, all, all, one, …); the ratio is of medians."
+        "by one worker and by all take turns (one, all, all, one, …); the ratio is of medians. "
+        "Processor time is what would be left of wall time if nothing else ran."
     )
     machine = (
         f"Load of the machine when this began: {load:.1f} processes on "

@@ -95,6 +95,11 @@ class KeptWorkers:
         yield self
 
     @property
+    def pids(self) -> list[int]:
+        """Numbers of the processes that run now."""
+        return [slot.pid for slot in self._slots if slot.pid is not None]
+
+    @property
     def device_type(self) -> str:
         """Type of the devices."""
         return self._settings.device_type

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -50,12 +52,16 @@ class Speed:
     Attributes:
         one: seconds of fits by one worker, in the order in which they were run.
         all: seconds of fits by all workers, between these.
+        busiest: processor seconds of the busiest process in fits by one worker and by all, which
+            other work on the machine changes less than it changes wall time; empty where the
+            executor's processes are not known.
         difference: largest difference between parameters, relative to the largest of each tensor.
         draws_equal: whether all draws are the same bit for bit.
     """
 
     one: list[float]
     all: list[float]
+    busiest: tuple[list[float], list[float]]
     difference: float
     draws_equal: bool
 
@@ -75,13 +81,18 @@ def measure(one: Executor, every: Executor, size: Size, rounds: int) -> Speed:
         rounds: of either.
     """
     seconds: tuple[list[float], list[float]] = ([], [])
+    busiest: tuple[list[float], list[float]] = ([], [])
     fitted: list[FittedMembers] = []
     for turn in range(2 * rounds):
         # one, all, all, one, …: a slow drift of the machine's speed meets both alike
         which = (turn + 1) // 2 % 2
-        began = time.perf_counter()
-        members = fit(every if which else one, size)
+        executor = every if which else one
+        before, began = _processor_seconds(executor), time.perf_counter()
+        members = fit(executor, size)
         seconds[which].append(time.perf_counter() - began)
+        after = _processor_seconds(executor)
+        if after:
+            busiest[which].append(max(after[pid] - before.get(pid, 0.0) for pid in after))
         if turn < 2:
             fitted.append(members)
         print(("all" if which else "one"), f"{seconds[which][-1]:.2f} s", flush=True)
@@ -89,6 +100,7 @@ def measure(one: Executor, every: Executor, size: Size, rounds: int) -> Speed:
     return Speed(
         one=seconds[0],
         all=seconds[1],
+        busiest=busiest,
         difference=max(
             float((second.params[name] - value).abs().max() / value.abs().max())
             for name, value in first.params.items()
@@ -115,6 +127,16 @@ def fit(executor: Executor, size: Size) -> FittedMembers:
     )  # fmt: skip
     assert fitted.members == tuple(range(N_MEMBERS)), "a member is missing"
     return fitted
+
+
+def _processor_seconds(executor: Executor) -> dict[int, float]:
+    """Return the time that each process of local workers has computed so far."""
+    found = {}
+    for pid in getattr(executor, "pids", ()):
+        # after the name, which may hold blanks: state is field 3, utime 14 and stime 15
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        found[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 def _data(size: Size) -> tuple[Tensor, Tensor]:

@@ -180,7 +180,7 @@ def test_a_killed_worker_changes_nothing(workers: KeptWorkers) -> None:
 
     def kill(progress: Progress) -> None:
         if progress.step > 1 and not killed:
-            killed.extend(slot.pid or 0 for slot in workers._slots)
+            killed.extend(workers.pids)
             for pid in killed:  # all of them at once
                 os.kill(pid, signal.SIGKILL)
 
@@ -229,7 +229,7 @@ def test_states_come_from_workers_and_go_with_items_that_are_tried_again(
     def kill(progress: Progress) -> None:
         kept_states = list((tmp_path / "fit").glob("training-*"))
         if len({path.name[:12] for path in kept_states}) == 2 and not killed:
-            killed.extend(slot.pid or 0 for slot in workers._slots)
+            killed.extend(workers.pids)
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
