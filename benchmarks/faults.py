@@ -44,16 +44,23 @@ def main(arguments: list[str] | None = None) -> Path:
     parser.add_argument("--only", default="", help="kinds of faults whose names hold this word")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     options = parser.parse_args(arguments)
-    tallies = []
+    words = sys.argv[1:] if arguments is None else arguments
+    command = command_line("python", "-m", "benchmarks.faults", *words)
+    tallies: list[Tally] = []
+    written = options.out / "faults.md"
     for case in CASES:
         if options.only in case.name:
             tallies.append(tally(case, quick=options.quick))
             print(_row(tallies[-1]), *tallies[-1].failures, flush=True)
-    words = sys.argv[1:] if arguments is None else arguments
-    report = Report(
+            written = _report(tallies, command).write(options.out)  # kept at once
+    return written
+
+
+def _report(tallies: list[Tally], command: str) -> Report:
+    return Report(
         name="faults",
         title="What faults leave behind",
-        command=command_line("python", "-m", "benchmarks.faults", *words),
+        command=command,
         columns=COLUMNS,
         rows=[_row(one) for one in tallies],
         lead=_lead(tallies),
@@ -63,7 +70,6 @@ def main(arguments: list[str] | None = None) -> Path:
             *(f"Failed: {one.name}: {failure}." for one in tallies for failure in one.failures),
         ],
     )
-    return report.write(options.out)
 
 
 def _lead(tallies: list[Tally]) -> str:

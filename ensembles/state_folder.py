@@ -20,6 +20,7 @@ except ImportError:  # not on Windows, where two writers are not told apart
     fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
+_HALF_WRITTEN = (".*.safetensors*", ".tmp*")  # by names of ours, and of safetensors' own
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of some network file systems
 
 
@@ -140,8 +141,9 @@ class LocalFolder:
             _lock(lock)
             with tempfile.TemporaryFile(dir=self._path) as probe:
                 probe.write(b"room")
-            for path in self._path.glob(".*.safetensors*"):
-                path.unlink(missing_ok=True)
+            for pattern in _HALF_WRITTEN:
+                for path in self._path.glob(pattern):
+                    path.unlink(missing_ok=True)
             yield
         finally:
             os.close(lock)

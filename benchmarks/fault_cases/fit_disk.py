@@ -133,13 +133,13 @@ def connection_lost(number: int, folder: Path) -> Outcome:  # noqa: ARG001
 
 
 CASES = (
-    FaultCase(name="fit: the disk is full", tries=40, quick=1, attempt=full_disk),
+    FaultCase(name="fit: the disk is full", tries=15, quick=1, attempt=full_disk),
     FaultCase(name="fit: the disk is read-only", tries=4, quick=2, attempt=read_only_disk),
-    FaultCase(name="fit: permission is lost midway", tries=40, quick=1, attempt=permission_lost),
+    FaultCase(name="fit: permission is lost midway", tries=15, quick=1, attempt=permission_lost),
     FaultCase(name="fit: a folder without permission", tries=4, quick=1, attempt=no_permission),
-    FaultCase(name="fit: files of limited length", tries=10, quick=1, attempt=small_files),
+    FaultCase(name="fit: files of limited length", tries=6, quick=1, attempt=small_files),
     FaultCase(
-        name="fit: writes to an fsspec address break off", tries=40, quick=1,
+        name="fit: writes to an fsspec address break off", tries=15, quick=1,
         attempt=connection_lost,
     ),
 )  # fmt: skip

@@ -80,7 +80,7 @@ CASES = (
         tries=60, quick=2, attempt=killed_in_an_operation,
     ),
     FaultCase(
-        name="save: kill −9 at a random moment", tries=100, quick=2, attempt=killed_while_saving
+        name="save: kill −9 at a random moment", tries=40, quick=2, attempt=killed_while_saving
     ),
 )  # fmt: skip
 

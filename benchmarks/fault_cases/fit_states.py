@@ -118,9 +118,9 @@ def _place(number: int) -> tuple[int, int]:
 
 
 CASES = (
-    FaultCase(name="fit: damaged files of a checkpoint", tries=100, quick=2, attempt=damaged),
+    FaultCase(name="fit: damaged files of a checkpoint", tries=40, quick=2, attempt=damaged),
     FaultCase(name="fit: the checkpoint of another fit", tries=6, quick=1, attempt=of_another_fit),
-    FaultCase(name="fit: several processes, one folder", tries=20, quick=1, attempt=two_at_once),
-    FaultCase(name="fit: Ctrl-C once", tries=20, quick=1, attempt=ctrl_c_once),
-    FaultCase(name="fit: Ctrl-C twice", tries=20, quick=1, attempt=ctrl_c_twice),
+    FaultCase(name="fit: several processes, one folder", tries=10, quick=1, attempt=two_at_once),
+    FaultCase(name="fit: Ctrl-C once", tries=10, quick=1, attempt=ctrl_c_once),
+    FaultCase(name="fit: Ctrl-C twice", tries=10, quick=1, attempt=ctrl_c_twice),
 )

@@ -15,7 +15,8 @@ def assert_checkpoint_is_whole(folder: Path) -> int:
     Another process may be writing there: what it removes meanwhile does not count.
     """
     found = sorted(path.name for path in folder.glob("*"))
-    temporary = [name for name in found if name.startswith(".") and ".safetensors" in name]
+    hidden = [name for name in found if name.startswith(".")]
+    temporary = [name for name in hidden if ".safetensors" in name or name.startswith(".tmp")]
     read = 0
     for name in set(found) - {".lock", *temporary}:
         assert name.startswith(("members-", "training-")), f"{name} is no name of ours"
