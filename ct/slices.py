@@ -28,9 +28,10 @@ and few enough that an interruption loses little."""
 
 MOST_EXAMINED = 32
 """Slices of a scan in which contradictions to its description are looked for, evenly spread."""
-_WORKING_COPIES = 12
+_WORKING_COPIES = 13
 """Images and sinograms of a slice that a method holds at once, unless it says (`FrugalMethod`): a
-primal-dual one, the most. More slices at once would be no faster, and more would be lost."""
+primal-dual one, the most, and what is read before and written after it. More slices at once would
+be no faster, and more would be lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
