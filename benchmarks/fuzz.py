@@ -46,35 +46,37 @@ def report(records: list[Record], command: str) -> Report:
     total = sum(one["inputs"] for one in records)
     faults = sum(one["findings"] for one in records)
     lead = (
-        f"{total:,} hostile files of {len(records)} kinds: {faults} faults. A fault is anything but "
-        f"a file that is read or refused with one clear line: another exception, a warning, output, "
-        f"a crash, more than {LONGEST:g} s, or more memory than {TIMES} times the file's size and "
-        f"{LEEWAY >> 20} MiB. NIfTI is written and never read by these packages: its row says that "
-        "what looks at such a file recognises or refuses it, and no more."
+        f"{total:,} hostile files of {len(records)} kinds: {faults} faults. A fault is anything "
+        "but a file that is read or refused with one clear line: another exception, a warning, "
+        f"output, a crash, more than {LONGEST:g} s, or more memory than {TIMES} times the file's "
+        f"size and {LEEWAY >> 20} MiB. NIfTI is written and never read by these packages: its row "
+        "says that what looks at such a file recognises or refuses it, and no more."
     )
     kinds = [
         f"{one['format']}, file {example['number']}: {kind}"
         for one in records
         for kind, example in one["examples"].items()
     ]
-    notes = [
+    seeds = (
         "Files are whole ones of a few KB, written by this package, by h5py, SciPy, pydicom, "
         "tifffile, Pillow, nibabel and NumPy, with bits, bytes, lengths, offsets, types and "
-        "structures changed; or well-formed ones that claim what they do not hold. Seconds are of "
-        "one file on a machine that did other work too. MiB are by how much the reading process's "
-        "resident memory grew at most; address space is limited to the same bound and 32 MiB for "
-        "libraries while a file is read, so that memory which is asked for and never touched counts "
-        "too. HDF5 is read in a process of its own, whose address space is limited in the same way "
-        "and whose memory is not in that column.",
-        "Faults: " + ("; ".join(kinds) if kinds else "none."),
-    ]
+        "structures changed; or well-formed ones that claim what they do not hold."
+    )
+    measured = (
+        "Seconds are of one file on a machine that did other work too. MiB are by how much the "
+        "reading process's resident memory grew at most; its address space is limited to the same "
+        "bound, and 32 MiB for libraries, while a file is read, so that memory which is asked for "
+        "and never touched counts too. HDF5 is read in a process of its own, whose address space "
+        "is limited in the same way and whose memory is not in that column; a file that ends or "
+        "stalls that process is refused cleanly."
+    )
     return Report(
         name="fuzz",
         title="Hostile files: what do damaged and forged files do to their readers?",
         command=command,
         columns=COLUMNS,
         rows=[row(one) for one in records],
-        notes=notes,
+        notes=[seeds, measured, "Faults: " + ("; ".join(kinds) if kinds else "none.")],
         lead=lead,
     )
 

@@ -59,6 +59,7 @@ def saved(data: FileDataset) -> bytes:
 
 
 def seeds() -> list[bytes]:
+    """Return whole files."""
     nested = pydicom.Dataset()
     nested.PixelMeasuresSequence = Sequence([pydicom.Dataset()])
     packed = image(ExplicitVRLittleEndian, frames=2)
@@ -76,8 +77,22 @@ def seeds() -> list[bytes]:
 
 def change_element(rng: Random, data: bytearray) -> None:
     """Write an extreme number into the value or length of an element that matters."""
-    tags = (b"\x28\0\x10\0", b"\x28\0\x11\0", b"\x28\0\0\1", b"\x28\0\2\0", b"\x28\0\x08\0", b"\xe0\x7f\x10\0",
-            b"\xfe\xff\0\xe0", b"\x28\0\x01\1", b"\x28\0\x02\1", b"\x28\0\x03\1", b"\x02\0\0\0", b"\x28\0\x30\0", b"\x28\0\x52\x10", b"\x28\0\x53\x10")  # fmt: skip
+    tags = (
+        b"\x28\0\x10\0",
+        b"\x28\0\x11\0",
+        b"\x28\0\0\1",
+        b"\x28\0\2\0",
+        b"\x28\0\x08\0",
+        b"\xe0\x7f\x10\0",
+        b"\xfe\xff\0\xe0",
+        b"\x28\0\x01\1",
+        b"\x28\0\x02\1",
+        b"\x28\0\x03\1",
+        b"\x02\0\0\0",
+        b"\x28\0\x30\0",
+        b"\x28\0\x52\x10",
+        b"\x28\0\x53\x10",
+    )
     at = data.find(rng.choice(tags))
     if at >= 0:
         put_extreme(
@@ -145,10 +160,15 @@ def nest(rng: Random, data: bytearray) -> None:
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file."""
     return mutated(rng, whole, change_element, change_element, change_text, change_deflated, nest)
 
 
 DICOM = FileFormat(
-    name="dicom", suffix=".dcm", seeds=seeds, mutate=mutate, read=describe_file,
+    name="dicom",
+    suffix=".dcm",
+    seeds=seeds,
+    mutate=mutate,
+    read=describe_file,
     readers="describe_file, read_image",
-)  # fmt: skip
+)

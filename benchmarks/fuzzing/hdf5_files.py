@@ -45,20 +45,34 @@ def _written(write: Callable[[Path], None]) -> bytes:
 
 def _own_sinogram(path: Path) -> None:
     write_sinogram(
-        path, ((one, 0.1) for one in INTEGRALS), grid=GRID, scan=SCAN, n_slices=SLICES,
-        units="HU·mm", image_units="HU", metadata={"source": "seed", "settings": {"a": [1, 2]}},
-    )  # fmt: skip
+        path,
+        ((one, 0.1) for one in INTEGRALS),
+        grid=GRID,
+        scan=SCAN,
+        n_slices=SLICES,
+        units="HU·mm",
+        image_units="HU",
+        metadata={"source": "seed", "settings": {"a": [1, 2]}},
+    )
 
 
 def _own_result(path: Path) -> None:
     images = torch.from_numpy(IMAGE.astype(np.float32))
     metadata = {
-        "method": "jackknife", "settings": {"n": 3}, "units": "1/mm", "seed": 0,
-        "slices": [0, 1], "n_samples": 3, "noise_std": [0.1, 0.2],
-        "noise_std_source": "given", "calibration": "none", "half_widths": [{"0.95": 2.0}, None],
-        "held_out_coverage": [{"0.95": 0.9}, None], "versions": {"a": "1"},
+        "method": "jackknife",
+        "settings": {"n": 3},
+        "units": "1/mm",
+        "seed": 0,
+        "slices": [0, 1],
+        "n_samples": 3,
+        "noise_std": [0.1, 0.2],
+        "noise_std_source": "given",
+        "calibration": "none",
+        "half_widths": [{"0.95": 2.0}, None],
+        "held_out_coverage": [{"0.95": 0.9}, None],
+        "versions": {"a": "1"},
         "diagnostics": [{}, {"steps": 3}],
-    }  # fmt: skip
+    }
     samples = torch.stack([images, images + 1, images + 2], dim=1)
     result = ct.Reconstruction(
         mean=images, std=images / 10, samples=samples, metadata=metadata, grid=GRID, scan=SCAN
@@ -78,9 +92,14 @@ def _exchange(file: h5py.File) -> None:
 def _packed(file: h5py.File) -> None:
     chunks = (1, 6, BINS)
     file.create_dataset(
-        "sinogram", data=INTEGRALS, chunks=chunks, compression="gzip", shuffle=True,
-        fletcher32=True, maxshape=(None, 12, BINS),
-    )  # fmt: skip
+        "sinogram",
+        data=INTEGRALS,
+        chunks=chunks,
+        compression="gzip",
+        shuffle=True,
+        fletcher32=True,
+        maxshape=(None, 12, BINS),
+    )
     file["angles"] = RADIANS
     file["noise_std"] = np.full_like(INTEGRALS, 0.1)
     file.attrs["geometry"] = geometry_to_json(GRID, SCAN)
@@ -95,6 +114,7 @@ def _lzf(file: h5py.File) -> None:
 
 
 def seeds() -> list[bytes]:
+    """Return whole files."""
     return [
         _written(_own_sinogram),
         _written(_own_result),
@@ -108,8 +128,21 @@ def seeds() -> list[bytes]:
 
 def change_structure(rng: Random, data: bytearray) -> None:
     """Write an extreme number just behind a signature or into an object header."""
-    names = (b"TREE", b"SNOD", b"HEAP", b"OHDR", b"OCHK", b"FRHP", b"FADB", b"EAHD", b"FHDB",
-             b"BTHD", b"GCOL", b"\x01\x00\x01\x00", b"\x89HDF")  # fmt: skip
+    names = (
+        b"TREE",
+        b"SNOD",
+        b"HEAP",
+        b"OHDR",
+        b"OCHK",
+        b"FRHP",
+        b"FADB",
+        b"EAHD",
+        b"FHDB",
+        b"BTHD",
+        b"GCOL",
+        b"\x01\x00\x01\x00",
+        b"\x89HDF",
+    )
     found = [data.find(name) for name in names]
     found = [one for one in found if one >= 0]
     if found:
@@ -125,8 +158,18 @@ def change_structure(rng: Random, data: bytearray) -> None:
 
 def odd_file(rng: Random) -> bytes:
     """Return a whole HDF5 file whose parts are of unexpected kinds, sizes and places."""
-    names = ("sinogram", "angles", "noise_std", "exchange/data", "exchange/theta", "mean", "std",
-             "samples", "exchange/data_white", "exchange/data_dark")  # fmt: skip
+    names = (
+        "sinogram",
+        "angles",
+        "noise_std",
+        "exchange/data",
+        "exchange/theta",
+        "mean",
+        "std",
+        "samples",
+        "exchange/data_white",
+        "exchange/data_dark",
+    )
 
     def fill(file: h5py.File) -> None:
         rng.choice((_exchange, _packed, _lzf, lambda _: None))(file)
@@ -198,14 +241,34 @@ def _odd_attribute(rng: Random, file: h5py.File) -> None:
         "image_units",
     ))
     value = rng.choice((
-        "", "bayesnn-ct reconstruction 1", "bayesnn-ct reconstruction " + "9" * 5000, "[" * 30000, "{}", "NaN", "[1]", "1" * 6000,
-        json.dumps({"version": 1, "grid": {"shape": [10**9, 10**9]}, "scan": {"kind": "parallel-beam", "angles": [0.0], "n_detectors": 10**12}}),
-        '["method"]', np.nan, 10**18, np.zeros((3, 3)), b"\xff\xfe", "\x1b[2J\n", h5py.Empty("f4"), np.array([b"a", b"b"]), "9e999",
-    ))  # fmt: skip
+        "",
+        "bayesnn-ct reconstruction 1",
+        "bayesnn-ct reconstruction " + "9" * 5000,
+        "[" * 30000,
+        "{}",
+        "NaN",
+        "[1]",
+        "1" * 6000,
+        json.dumps({
+            "version": 1,
+            "grid": {"shape": [10**9, 10**9]},
+            "scan": {"kind": "parallel-beam", "angles": [0.0], "n_detectors": 10**12},
+        }),
+        '["method"]',
+        np.nan,
+        10**18,
+        np.zeros((3, 3)),
+        b"\xff\xfe",
+        "\x1b[2J\n",
+        h5py.Empty("f4"),
+        np.array([b"a", b"b"]),
+        "9e999",
+    ))
     file.attrs[name] = value
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file."""
     if rng.random() < 0.25:
         odd = odd_file(rng)
         return odd if rng.random() < 0.7 else mutated(rng, [odd], change_structure)
@@ -213,6 +276,10 @@ def mutate(rng: Random, whole: list[bytes]) -> bytes:
 
 
 HDF5 = FileFormat(
-    name="hdf5", suffix=".h5", seeds=seeds, mutate=mutate, read=read_result_file,
+    name="hdf5",
+    suffix=".h5",
+    seeds=seeds,
+    mutate=mutate,
+    read=read_result_file,
     readers="describe_file, open_scan, read_result, merge_results",
-)  # fmt: skip
+)

@@ -21,10 +21,15 @@ from benchmarks.fuzzing.small_scan import BINS, DEGREES, INTEGRALS
 from ct.data.sinogram_file import open_sinogram
 
 PARAMETERS = {
-    "angles": DEGREES, "distanceSourceOrigin": 40.0, "distanceSourceDetector": 60.0,
-    "distanceUnit": "mm", "pixelSizePost": 0.3, "effectivePixelSizePost": 0.2,
-    "numDetectorsPost": float(BINS), "scanner": "a scanner",
-}  # fmt: skip
+    "angles": DEGREES,
+    "distanceSourceOrigin": 40.0,
+    "distanceSourceDetector": 60.0,
+    "distanceUnit": "mm",
+    "pixelSizePost": 0.3,
+    "effectivePixelSizePost": 0.2,
+    "numDetectorsPost": float(BINS),
+    "scanner": "a scanner",
+}
 SCAN = {"CtDataFull": {"sinogram": INTEGRALS[0], "parameters": PARAMETERS, "type": "2D"}}
 OTHERS = {
     "m": INTEGRALS[1],
@@ -63,14 +68,21 @@ def _fill(group: h5py.Group, content: dict[str, Any]) -> None:
 
 
 def seeds_v5() -> list[bytes]:
+    """Return whole files of version 5."""
     return [
-        saved(SCAN, packed=False), saved(SCAN, packed=True), saved({**SCAN, **OTHERS}, packed=False),
-        saved({"m": INTEGRALS[0]}, packed=True), saved(OTHERS, packed=False),
-        saved({"s": scipy.sparse.eye_array(5), "z": np.eye(2) * 1j, "b": np.eye(2) > 0}, packed=False),
-    ]  # fmt: skip
+        saved(SCAN, packed=False),
+        saved(SCAN, packed=True),
+        saved({**SCAN, **OTHERS}, packed=False),
+        saved({"m": INTEGRALS[0]}, packed=True),
+        saved(OTHERS, packed=False),
+        saved(
+            {"s": scipy.sparse.eye_array(5), "z": np.eye(2) * 1j, "b": np.eye(2) > 0}, packed=False
+        ),
+    ]
 
 
 def seeds_v73() -> list[bytes]:
+    """Return whole files of version 7.3."""
     both = {**SCAN, "m": INTEGRALS[0], "t": "text"}
     return [saved_v73(SCAN), saved_v73({"m": INTEGRALS[0]}), saved_v73(both), saved_v73(both)]
 
@@ -100,10 +112,12 @@ def change_packed(rng: Random, data: bytearray) -> None:
 
 
 def mutate_v5(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file of version 5."""
     return mutated(rng, whole, change_tag, change_packed)
 
 
 def mutate_v73(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file of version 7.3."""
     return mutated(rng, whole, change_structure)
 
 
@@ -118,10 +132,18 @@ def read(path: Path) -> None:
 
 
 MATLAB_5 = FileFormat(
-    name="matlab5", suffix=".mat", seeds=seeds_v5, mutate=mutate_v5, read=read,
+    name="matlab5",
+    suffix=".mat",
+    seeds=seeds_v5,
+    mutate=mutate_v5,
+    read=read,
     readers="describe_file, open_sinogram",
-)  # fmt: skip
+)
 MATLAB_73 = FileFormat(
-    name="matlab73", suffix=".mat", seeds=seeds_v73, mutate=mutate_v73, read=read,
+    name="matlab73",
+    suffix=".mat",
+    seeds=seeds_v73,
+    mutate=mutate_v73,
+    read=read,
     readers="describe_file, open_sinogram",
-)  # fmt: skip
+)

@@ -9,9 +9,34 @@ from typing import TypeAlias
 Change: TypeAlias = Callable[[Random, bytearray], None]
 
 EXTREMES = (
-    0, 1, 2, 3, 7, 8, 16, 255, 256, 1000, 2**15 - 1, 2**15, 2**16 - 1, 2**16, 10**6, 2**24,
-    2**31 - 1, 2**31, 2**32 - 1, 2**32 - 2, 2**32, 2**40, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1,
-)  # fmt: skip
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    16,
+    255,
+    256,
+    1000,
+    2**15 - 1,
+    2**15,
+    2**16 - 1,
+    2**16,
+    10**6,
+    2**24,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**32 - 2,
+    2**32,
+    2**40,
+    2**53,
+    2**62,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+)
 """Whole numbers at which readers go wrong."""
 _HEAD = 512  # where most formats keep what they say of themselves
 
@@ -44,11 +69,13 @@ def place(rng: Random, data: bytearray) -> int:
 
 
 def flip_bits(rng: Random, data: bytearray) -> None:
+    """Flip one to 32 bits."""
     for _ in range(rng.choice((1, 1, 2, 8, 32))):
         data[place(rng, data)] ^= 1 << rng.randrange(8)
 
 
 def overwrite(rng: Random, data: bytearray) -> None:
+    """Write zeros, ones or noise over a run of bytes."""
     start, length = place(rng, data), rng.choice((1, 2, 4, 8, 16, 64))
     fill = rng.choice((b"\0", b"\xff", None))
     run = rng.randbytes(length) if fill is None else fill * length
@@ -56,6 +83,7 @@ def overwrite(rng: Random, data: bytearray) -> None:
 
 
 def put_number(rng: Random, data: bytearray) -> None:
+    """Write an extreme number anywhere."""
     put_extreme(rng, data, place(rng, data), rng.choice((1, 2, 4, 8)))
 
 
@@ -74,24 +102,29 @@ def put_extreme(
 
 
 def truncate(rng: Random, data: bytearray) -> None:
+    """Cut the end off."""
     del data[rng.randrange(len(data)) :]
 
 
 def append(rng: Random, data: bytearray) -> None:
+    """Add noise at the end."""
     data += rng.randbytes(rng.choice((1, 8, 512)))
 
 
 def delete_block(rng: Random, data: bytearray) -> None:
+    """Leave a run of bytes out."""
     start = place(rng, data)
     del data[start : start + rng.choice((1, 2, 4, 8, 64, 512))]
 
 
 def repeat_block(rng: Random, data: bytearray) -> None:
+    """Put a run of bytes there twice."""
     start, length = place(rng, data), rng.choice((1, 4, 8, 64, 512))
     data[start:start] = data[start : start + length]
 
 
 def copy_block(rng: Random, data: bytearray) -> None:
+    """Write a run of bytes over another."""
     source, target, length = place(rng, data), place(rng, data), rng.choice((2, 4, 8, 24, 64))
     block = data[source : source + length]
     data[target : target + len(block)] = block
@@ -105,6 +138,14 @@ def splice(rng: Random, data: bytearray, other: bytes) -> None:
 
 
 ANY: tuple[Change, ...] = (
-    flip_bits, flip_bits, overwrite, put_number, put_number, truncate, append, delete_block,
-    repeat_block, copy_block,
-)  # fmt: skip
+    flip_bits,
+    flip_bits,
+    overwrite,
+    put_number,
+    put_number,
+    truncate,
+    append,
+    delete_block,
+    repeat_block,
+    copy_block,
+)

@@ -29,6 +29,7 @@ def _image(kind: type, dtype: str, *, ours: bool) -> bytes:
 
 
 def seeds() -> list[bytes]:
+    """Return whole files."""
     plain = [
         _image(kind, dtype, ours=ours)
         for kind in (nib.Nifti1Image, nib.Nifti2Image)
@@ -60,10 +61,12 @@ def change_packed(rng: Random, data: bytearray) -> None:
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file."""
     return mutated(rng, whole, change_header, change_packed)
 
 
 def read(path: Path) -> None:
+    """Look at the file as outputs that may be replaced are, and as an image."""
     for name in ("a.nii", "a.nii.gz"):
         twin = path.with_name(name)
         twin.unlink(missing_ok=True)
@@ -73,6 +76,10 @@ def read(path: Path) -> None:
 
 
 NIFTI = FileFormat(
-    name="nifti", suffix=".nii", seeds=seeds, mutate=mutate, read=read,
+    name="nifti",
+    suffix=".nii",
+    seeds=seeds,
+    mutate=mutate,
+    read=read,
     readers="is_marked, read_image (there is no reader of NIfTI: it is written only)",
-)  # fmt: skip
+)

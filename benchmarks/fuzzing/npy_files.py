@@ -15,6 +15,7 @@ from benchmarks.fuzzing.small_scan import COUNTS, IMAGE, INTEGRALS
 
 
 def seeds() -> list[bytes]:
+    """Return whole files."""
     arrays = (COUNTS, INTEGRALS, INTEGRALS[0], IMAGE, IMAGE[0].astype(">f8"), IMAGE[0] > 99)
     return [_saved(one) for one in arrays] + [_saved(np.asfortranarray(INTEGRALS))]
 
@@ -36,13 +37,41 @@ def with_header(text: str, values: bytes, version: tuple[int, int] = (1, 0)) -> 
 
 def odd_header(rng: Random) -> bytes:
     """Return a file whose header is well formed and claims what it should not."""
-    descr = rng.choice(("'<f4'", "'|O'", "'<u2'", "'<U1000000000'", "'|V99'", "[('a', '<f4')]", "'<c8'",
-                        "'O4'", "1", "None", "'<f4, <f4'", "'m8[s]'", "''", "[('a', '|O')]", "('<f4', (2**30,))"))  # fmt: skip
+    descr = rng.choice((
+        "'<f4'",
+        "'|O'",
+        "'<u2'",
+        "'<U1000000000'",
+        "'|V99'",
+        "[('a', '<f4')]",
+        "'<c8'",
+        "'O4'",
+        "1",
+        "None",
+        "'<f4, <f4'",
+        "'m8[s]'",
+        "''",
+        "[('a', '|O')]",
+        "('<f4', (2**30,))",
+    ))
     shape = ", ".join(
         str(rng.choice((*EXTREMES, 12, 9, -1, 2**70))) for _ in range(rng.choice((0, 1, 2, 3, 40)))
     )
-    shape = rng.choice((f"({shape},)", f"({shape},)", "()", "None", "(1.5, 2)", "(True, 9)", "('a',)", "(" * 300 + ")" * 300,
-                        "(" * 90 + ")" * 90, "-" * 4000 + "1", "(12L, 9L)", "(1e400,)", "9" * 5000))  # fmt: skip
+    shape = rng.choice((
+        f"({shape},)",
+        f"({shape},)",
+        "()",
+        "None",
+        "(1.5, 2)",
+        "(True, 9)",
+        "('a',)",
+        "(" * 300 + ")" * 300,
+        "(" * 90 + ")" * 90,
+        "-" * 4000 + "1",
+        "(12L, 9L)",
+        "(1e400,)",
+        "9" * 5000,
+    ))
     order = rng.choice(("True", "False", "1", "None"))
     text = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}"
     if rng.random() < 0.1:
@@ -63,10 +92,15 @@ def odd_header(rng: Random) -> bytes:
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file."""
     return odd_header(rng) if rng.random() < 0.4 else mutated(rng, whole)
 
 
 NPY = FileFormat(
-    name="npy", suffix=".npy", seeds=seeds, mutate=mutate, read=read_scan_and_image,
+    name="npy",
+    suffix=".npy",
+    seeds=seeds,
+    mutate=mutate,
+    read=read_scan_and_image,
     readers="describe_file, read_image",
-)  # fmt: skip
+)

@@ -18,6 +18,7 @@ _START = b"\x89PNG\r\n\x1a\n"
 
 
 def seeds() -> list[bytes]:
+    """Return whole files."""
     images = [Image.fromarray(IMAGE[0]), Image.fromarray(COUNTS[0]), Image.fromarray(IMAGE[0] > 99)]
     images += [images[0].convert("P"), images[0].convert("LA"), images[0].convert("RGB")]
     return [_saved(one) for one in images]
@@ -45,14 +46,32 @@ def odd_chunks(rng: Random) -> bytes:
     def size() -> int:
         return min(rng.choice((*EXTREMES, 8, 8, 8)), 2**32 - 1)
 
-    header = struct.pack(">IIBBBBB", size(), size(), rng.choice((1, 2, 4, 8, 16, 3, 0, 255)), rng.choice((0, 0, 0, 2, 3, 4, 6, 9)),
-                         0, 0, rng.choice((0, 0, 1, 7)))  # fmt: skip
+    header = struct.pack(
+        ">IIBBBBB",
+        size(),
+        size(),
+        rng.choice((1, 2, 4, 8, 16, 3, 0, 255)),
+        rng.choice((0, 0, 0, 2, 3, 4, 6, 9)),
+        0,
+        0,
+        rng.choice((0, 0, 1, 7)),
+    )
     values = zlib.compress(rng.choice((b"\0" * 72, b"\0" * 10**6, rng.randbytes(72))))
     text = zlib.compress(b"a" * rng.choice((10, 10**6, 5 * 10**6)))
-    extra = [chunk(b"zTXt", b"key\0\0" + text), chunk(b"iTXt", b"key\0\1\0\0\0" + text), chunk(b"iCCP", b"p\0\0" + text),
-             chunk(b"PLTE", rng.randbytes(rng.choice((3, 4, 768, 900)))), chunk(b"tRNS", rng.randbytes(4)),
-             chunk(b"acTL", rng.randbytes(8)), chunk(b"fcTL", rng.randbytes(26)), chunk(b"eXIf", rng.randbytes(40)),
-             chunk(b"pHYs", rng.randbytes(9)), chunk(b"gAMA", rng.randbytes(4)), chunk(rng.randbytes(4), b"a"), chunk(b"IHDR", header)]  # fmt: skip
+    extra = [
+        chunk(b"zTXt", b"key\0\0" + text),
+        chunk(b"iTXt", b"key\0\1\0\0\0" + text),
+        chunk(b"iCCP", b"p\0\0" + text),
+        chunk(b"PLTE", rng.randbytes(rng.choice((3, 4, 768, 900)))),
+        chunk(b"tRNS", rng.randbytes(4)),
+        chunk(b"acTL", rng.randbytes(8)),
+        chunk(b"fcTL", rng.randbytes(26)),
+        chunk(b"eXIf", rng.randbytes(40)),
+        chunk(b"pHYs", rng.randbytes(9)),
+        chunk(b"gAMA", rng.randbytes(4)),
+        chunk(rng.randbytes(4), b"a"),
+        chunk(b"IHDR", header),
+    ]
     chosen = rng.sample(extra, rng.randrange(4))
     return _START + b"".join([
         chunk(b"IHDR", header),
@@ -75,6 +94,7 @@ def mend_checksums(data: bytes) -> bytes:
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file."""
     if rng.random() < 0.3:
         return odd_chunks(rng)
     changed = mutated(rng, whole, *ANY)
@@ -82,5 +102,10 @@ def mutate(rng: Random, whole: list[bytes]) -> bytes:
 
 
 PNG = FileFormat(
-    name="png", suffix=".png", seeds=seeds, mutate=mutate, read=read_image, readers="read_image",
-)  # fmt: skip
+    name="png",
+    suffix=".png",
+    seeds=seeds,
+    mutate=mutate,
+    read=read_image,
+    readers="read_image",
+)

@@ -73,6 +73,16 @@ def row(record: dict[str, Any]) -> tuple[str, ...]:
 
 
 COLUMNS = (
-    "format", "read by", "files", "accepted", "refused cleanly", "hangs", "crashes",
-    "memory beyond the limit", "other faults", "worst seconds", "worst MiB", "worst share of limit",
-)  # fmt: skip
+    "format",
+    "read by",
+    "files",
+    "accepted",
+    "refused cleanly",
+    "hangs",
+    "crashes",
+    "memory beyond the limit",
+    "other faults",
+    "worst seconds",
+    "worst MiB",
+    "worst share of limit",
+)

@@ -29,6 +29,7 @@ _X = np.random.default_rng(0).uniform(-2, 2, size=(12, 2))
 
 
 def seeds() -> list[bytes]:
+    """Return whole files."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         net = mlp(in_features=2, out_features=1, width=4, depth=1, activation=Erf())
@@ -49,10 +50,18 @@ def _reference(path: Path) -> None:
     x = torch.arange(6, dtype=torch.float64).reshape(3, 2)
     net = mlp(in_features=2, out_features=1, width=4, depth=1, activation=Erf())
     reference = Reference(
-        distribution="nngp", network=describe(net), noise_std=0.1, time=float("inf"), x=x,
-        y=x[:, :1], x_test=x, mean=x[:, :1], covariance=torch.eye(3, dtype=torch.float64),
-        prior_variance=torch.ones(3, dtype=torch.float64), computed_by="seed",
-    )  # fmt: skip
+        distribution="nngp",
+        network=describe(net),
+        noise_std=0.1,
+        time=float("inf"),
+        x=x,
+        y=x[:, :1],
+        x_test=x,
+        mean=x[:, :1],
+        covariance=torch.eye(3, dtype=torch.float64),
+        prior_variance=torch.ones(3, dtype=torch.float64),
+        computed_by="seed",
+    )
     save_reference(reference, path)
 
 
@@ -183,16 +192,65 @@ def odd_value(rng: Random) -> Any:
     for _ in range(rng.choice((5, 300))):
         deep = {"list": [deep]}
     return rng.choice((
-        None, True, -1, 0, 10**9, 10**15, 2**63, 10**400, 1e308, -0.5, float("nan"), float("inf"), "", "a", "x" * 10**5,
-        "\x1b[2J\n", [], {}, [[]], {"tensor": "none"}, {"object": "eval", "settings": {}}, {"array": ["<U1000000000", ["a"]]},
-        {"array": ["|O", [{}]]}, {"array": ["<f8", [1, [2]]]}, {"array_dtype": "V1000000000"}, {"mapping": {}}, {"tuple": 3}, deep,
-        {"type": "NTKLinear", "in_features": 10**6, "out_features": 10**6, "weight_std": 1.0, "bias_std": 0.0},
-        {"type": "NTKLinear", "in_features": 10**18, "out_features": 10**18, "weight_std": 1.0, "bias_std": 0.0},
-        {"type": "LayerNorm", "normalized_shape": [10**10], "eps": 1e-5, "elementwise_affine": True}, {"type": "FourierFeatures", "in_features": 10**6, "n_frequencies": 10**6, "frequency_std": 1.0},
-    ))  # fmt: skip
+        None,
+        True,
+        -1,
+        0,
+        10**9,
+        10**15,
+        2**63,
+        10**400,
+        1e308,
+        -0.5,
+        float("nan"),
+        float("inf"),
+        "",
+        "a",
+        "x" * 10**5,
+        "\x1b[2J\n",
+        [],
+        {},
+        [[]],
+        {"tensor": "none"},
+        {"object": "eval", "settings": {}},
+        {"array": ["<U1000000000", ["a"]]},
+        {"array": ["|O", [{}]]},
+        {"array": ["<f8", [1, [2]]]},
+        {"array_dtype": "V1000000000"},
+        {"mapping": {}},
+        {"tuple": 3},
+        deep,
+        {
+            "type": "NTKLinear",
+            "in_features": 10**6,
+            "out_features": 10**6,
+            "weight_std": 1.0,
+            "bias_std": 0.0,
+        },
+        {
+            "type": "NTKLinear",
+            "in_features": 10**18,
+            "out_features": 10**18,
+            "weight_std": 1.0,
+            "bias_std": 0.0,
+        },
+        {
+            "type": "LayerNorm",
+            "normalized_shape": [10**10],
+            "eps": 1e-5,
+            "elementwise_affine": True,
+        },
+        {
+            "type": "FourierFeatures",
+            "in_features": 10**6,
+            "n_frequencies": 10**6,
+            "frequency_std": 1.0,
+        },
+    ))
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file."""
     kind = rng.random()
     if kind < 0.5:
         return hostile_content(rng, rng.choice(whole))
@@ -229,6 +287,10 @@ def _read_state(path: Path) -> None:
 
 
 TENSORS = FileFormat(
-    name="safetensors", suffix=".safetensors", seeds=seeds, mutate=mutate, read=read,
+    name="safetensors",
+    suffix=".safetensors",
+    seeds=seeds,
+    mutate=mutate,
+    read=read,
     readers="EnsembleRegressor.load, EnsembleClassifier.load, load_reference, FileCheckpoint.load",
-)  # fmt: skip
+)

@@ -32,17 +32,25 @@ _JSON = {
 _GEOMETRY = {
     "version": 1,
     "grid": {"shape": [8, 8], "pixel_size": 1.0, "slice_spacing": 1.0},
-    "scan": {"kind": "parallel-beam", "angles": [0.0, 1.0], "n_detectors": 9, "detector_spacing": 1.0, "center": 4.0},
-}  # fmt: skip
+    "scan": {
+        "kind": "parallel-beam",
+        "angles": [0.0, 1.0],
+        "n_detectors": 9,
+        "detector_spacing": 1.0,
+        "center": 4.0,
+    },
+}
 _TOML = b'seed = 3\nnoise-std = 0.5\ndevice = "cpu"\n[settings]\nn_folds = 3\nmean = "fbp"\n'
 
 
 def seeds() -> list[bytes]:
+    """Return whole files."""
     texts = [json.dumps(_JSON), json.dumps(_GEOMETRY), json.dumps([_JSON, _JSON], indent=1)]
     return [*(text.encode() for text in texts), _TOML, b"0.0, 0.5, 1.0\n1.5; 2.0\n"]
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file."""
     if rng.random() < 0.5:
         content = rng.choice((_JSON, _GEOMETRY, [_JSON, _JSON]))
         for _ in range(rng.choice((1, 2))):
@@ -50,16 +58,30 @@ def mutate(rng: Random, whole: list[bytes]) -> bytes:
         return json.dumps(content).encode()
     if rng.random() < 0.2:
         return rng.choice((
-            b"[" * 100_000, b'{"a":' * 100_000, b"1" * 10_000, b"a = " + b"[" * 5000, b"a" + b".a" * 5000 + b" = 1", b"1e400 " * 9,
-            b'{"seed": 1, "seed": 2}', b"\xff\xfe", b"a = 1979-05-27T07:32:00Z", b'"' + b"\\u0000" * 3000 + b'"', b"nan inf",
-            b"1," * rng.choice((10, 10**4, 10**5)), b'{"seed": ' + b"9" * 5000 + b"}", b"seed = 0x" + b"f" * 9000,
-            b"\n" * 10**5, b"a = '''" + b"x" * 10**5, b"[a]\n" * 9000, b"{" + b'"b": 1,' * 10**4 + b'"c": 2}',
-        ))  # fmt: skip
+            b"[" * 100_000,
+            b'{"a":' * 100_000,
+            b"1" * 10_000,
+            b"a = " + b"[" * 5000,
+            b"a" + b".a" * 5000 + b" = 1",
+            b"1e400 " * 9,
+            b'{"seed": 1, "seed": 2}',
+            b"\xff\xfe",
+            b"a = 1979-05-27T07:32:00Z",
+            b'"' + b"\\u0000" * 3000 + b'"',
+            b"nan inf",
+            b"1," * rng.choice((10, 10**4, 10**5)),
+            b'{"seed": ' + b"9" * 5000 + b"}",
+            b"seed = 0x" + b"f" * 9000,
+            b"\n" * 10**5,
+            b"a = '''" + b"x" * 10**5,
+            b"[a]\n" * 9000,
+            b"{" + b'"b": 1,' * 10**4 + b'"c": 2}',
+        ))
     return mutated(rng, whole)
 
 
 def read(path: Path) -> None:
-    """As each kind of text; refused where each of them refuses it, or one does so in another way."""
+    """As each kind of text; refused where all refuse it, or one does so in another way."""
     refused: list[Exception] = []
     attempts = (_config, _toml, _angles, _geometry, _records)
     for attempt in attempts:
@@ -97,6 +119,10 @@ def _records(path: Path) -> None:
 
 
 TEXT = FileFormat(
-    name="text", suffix=".json", seeds=seeds, mutate=mutate, read=read,
+    name="text",
+    suffix=".json",
+    seeds=seeds,
+    mutate=mutate,
+    read=read,
     readers="read_config, parse_angles, geometry_from_json, read_records",
-)  # fmt: skip
+)

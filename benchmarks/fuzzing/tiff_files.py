@@ -23,6 +23,7 @@ def _written(values: np.ndarray, **how: Any) -> bytes:
 
 
 def seeds() -> list[bytes]:
+    """Return whole files."""
     large = np.tile(INTEGRALS[0], (3, 4))
     return [
         _written(COUNTS),
@@ -61,10 +62,15 @@ def change_entry(rng: Random, data: bytearray) -> None:
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:
+    """Return a hostile file."""
     return mutated(rng, whole, change_entry)
 
 
 TIFF = FileFormat(
-    name="tiff", suffix=".tif", seeds=seeds, mutate=mutate, read=read_scan_and_image,
+    name="tiff",
+    suffix=".tif",
+    seeds=seeds,
+    mutate=mutate,
+    read=read_scan_and_image,
     readers="describe_file, read_image",
-)  # fmt: skip
+)

@@ -90,7 +90,7 @@ def _unpacked(file: BufferedReader, path: Path) -> BufferedReader | BytesIO:
     """Return a file as if it had not been deflated, if it was; or else the file itself."""
     file.seek(_META)
     deflated = _DEFLATED in file.read(2**12)
-    end = _end_of_meta(file) if deflated else 0
+    end = min(_end_of_meta(file), path.stat().st_size) if deflated else 0
     file.seek(_META)
     if _DEFLATED not in file.read(max(end - _META, 0)):
         file.seek(0)
@@ -99,8 +99,10 @@ def _unpacked(file: BufferedReader, path: Path) -> BufferedReader | BytesIO:
     file.seek(end)
     content = unpacker.decompress(file.read(), most)
     if not unpacker.eof:
+        found = "more" if len(content) >= most else "an end within them"
         raise ValueError(
-            f"{path}: expected at most {most} bytes when unpacked, found more or less."
+            f"{path}: expected elements of at most {most} bytes when unpacked, found {found}; "
+            "export it again without compression."
         )
     return BytesIO(bytes(128) + b"DICM" + _PLAIN + content)
 
