@@ -21,7 +21,7 @@ from ct.data.stack import Stack, stack_shape
 
 _ERRORS = (
     ArithmeticError, AttributeError, AssertionError, EOFError, LookupError, MemoryError, OSError,
-    RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+    RuntimeError, StopIteration, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 """What pydicom raises where a file is truncated, incomplete or compressed by an absent codec."""
 _UNEVEN = 0.01
