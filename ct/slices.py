@@ -28,7 +28,7 @@ and few enough that an interruption loses little."""
 
 MOST_EXAMINED = 32
 """Slices of a scan in which contradictions to its description are looked for, evenly spread."""
-_WORKING_COPIES = 13
+_WORKING_COPIES = 14  # measured: 13.8 for each slice of `cgls`
 """Images and sinograms of a slice that a method holds at once, unless it says (`FrugalMethod`): a
 primal-dual one, the most, and what is read before and written after it. More slices at once would
 be no faster, and more would be lost."""

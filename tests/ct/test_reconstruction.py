@@ -138,7 +138,7 @@ def test_what_stands_at_missing_rays_does_not_matter_to_a_method_with_weights():
 
 @pytest.mark.parametrize("n_slices", [1, 4, 5])
 def test_slices_come_in_chunks_within_the_budget(monkeypatch, n_slices):
-    monkeypatch.setattr("ct.slices.MEMORY_BUDGET", 2 * 13 * 8 * (16 * 16 + 12 * 24) + 1)
+    monkeypatch.setattr("ct.slices.MEMORY_BUDGET", 2 * 14 * 8 * (16 * 16 + 12 * 24) + 1)
     sinogram, calls = _sinogram(n_slices), []
     method = _Stacked()
     result = ct.reconstruct(

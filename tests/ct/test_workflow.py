@@ -41,7 +41,7 @@ def test_a_slice_is_the_same_alone_and_in_its_stack(stack: Path, tmp_path: Path)
 def test_chunks_of_slices_give_what_single_slices_give(
     long_stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_slices: int
 ) -> None:
-    budget = n_slices * 13 * 4 * (32 * 32 + 60 * 47)
+    budget = n_slices * 14 * 4 * (32 * 32 + 60 * 47)
     monkeypatch.setattr("ct.workflow.choose_method", lambda *_: _StackedFBP())
     output = tmp_path / "rec.h5"
     with pytest.raises(Interrupted, match=f"{2 * n_slices} of 40 slices are kept"):
