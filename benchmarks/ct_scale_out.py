@@ -23,26 +23,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
-import numpy as np
 import torch
-from jaxtyping import Float32
 
-import ct
-from bayesnn.executors import Executor, local_executor
+from bayesnn.executors.local import KeptWorkers, local_executor
 from benchmarks.report import RESULTS, Report, command_line
-from ct.data.phantoms import shepp_logan
-from ct.data.simulated_scans import parallel_scan
-from ct.data.sinogram_file import write_sinogram
-from ct.reconstruct_config import ReconstructConfig
-from ct.workflow import reconstruct_file
+from benchmarks.scaling.fit_speed import processor_seconds
+from benchmarks.scaling.slices_trial import Trial
 
-NOISE_STD = 0.1
 NEEDED = {"cpu": 1.7, "cuda": 1.9}
 HOW = (
     "Every worker has one thread. Times are of a whole call, from the scan's file to the result's, "
     "with workers that live already. Differences are over the largest value, of the result with "
-    "one worker and with all, from that of no executor; 0 is bit for bit."
+    "one worker and with all, from that of no executor; 0 is bit for bit. Processor time is what "
+    "would be left of wall time if nothing else ran."
 )
 
 
@@ -71,82 +64,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(report.write(options.out).read_text())
 
 
-class Trial:
-    """A scan on disk, and how it is reconstructed."""
-
-    def __init__(self, folder: Path, method: str, device: str, side: int, views: int) -> None:
-        self.folder, self.method, self.device, self.side = folder, method, device, side
-        self.grid = ct.ImageGrid((side, side))
-        self.scan = parallel_scan(self.grid, views=views)
-        self.n_slices = 0
-
-    def make(self, n_slices: int) -> None:
-        """Write the sinograms."""
-        self.n_slices = n_slices
-        write_sinogram(
-            self.folder / "scan.h5",
-            self._sinograms(n_slices),
-            grid=self.grid,
-            scan=self.scan,
-            n_slices=n_slices,
-            units="",
-            image_units="",
-            metadata={"source": "the Shepp-Logan phantom, brighter from slice to slice"},
-        )
-
-    def _sinograms(
-        self, n_slices: int
-    ) -> Iterator[tuple[Float32[np.ndarray, "views detectors"], float]]:
-        clean = ct.projector(self.grid, self.scan)(shepp_logan(self.grid).image(self.grid).float())
-        rng = np.random.default_rng(0)
-        for index in range(n_slices):
-            noise = NOISE_STD * rng.standard_normal(clean.shape, dtype=np.float32)
-            yield (1 + index / n_slices) * clean.numpy() + noise, NOISE_STD
-
-    def run(self, name: str, executor: Executor | None, n_slices: int | None = None) -> float:
-        """Reconstruct slices into a file; return the seconds."""
-        start = time.perf_counter()
-        reconstruct_file(
-            ReconstructConfig(
-                sinogram=self.folder / "scan.h5",
-                output=self.folder / name,
-                method=self.method,
-                device=self.device,
-                slices=f"0:{n_slices or self.n_slices}",
-                executor=executor,
-                # as many chunks as slices, for methods that take several slices at once
-                memory_budget=1 if self.method in {"fbp", "cgls", "sirt", "tv"} else None,
-            )
-        )
-        return time.perf_counter() - start
-
-    def difference(self, one: str, other: str) -> float:
-        """Return the largest difference of two results, over the largest value."""
-        with h5py.File(self.folder / one) as a, h5py.File(self.folder / other) as b:
-            return max(
-                float(np.abs(a[name][()] - b[name][()]).max() / np.abs(a[name][()]).max())
-                for name in a
-            )
-
-
 def compare(trial: Trial, devices: list[str], rounds: int, command: str) -> Report:
     """Run with one worker and with all, and say how they compare."""
     kind = torch.device(devices[0]).type
     seconds: dict[str, list[float]] = {"one": [], "all": []}
-    starting = []
+    busiest: dict[str, list[float]] = {"one": [], "all": []}
+    starting, load = [], os.getloadavg()[0]
     for _ in range(rounds):
         with _pinned(kind), local_executor(devices[:1], threads=1).kept() as one:
             trial.run("warm.h5", one, n_slices=1)
-            seconds["one"].append(trial.run("one.h5", one))
+            _timed(trial, "one", one, seconds, busiest)
         start = time.perf_counter()
         with local_executor(devices, threads=1).kept() as several:
             trial.run("warm.h5", several, n_slices=len(devices))
             starting.append(time.perf_counter() - start)
-            seconds["all"].append(trial.run("all.h5", several))
+            _timed(trial, "all", several, seconds, busiest)
     torch.set_num_threads(1)
     trial.run("here.h5", None, n_slices=trial.n_slices)
     differences = [trial.difference("here.h5", name) for name in ("one.h5", "all.h5")]
     one, several = (statistics.median(seconds[name]) for name in ("one", "all"))
+    work_one, work_all = (statistics.median(busiest[name]) for name in ("one", "all"))
+    work_ratio = work_one / max(work_all, 0.01)
     speed_up, needed = one / several, NEEDED[kind]
     where = "pinned to one core" if kind == "cpu" else "on one GPU"
     return Report(
@@ -163,11 +101,29 @@ def compare(trial: Trial, devices: list[str], rounds: int, command: str) -> Repo
             (f"one worker {where}", _times(seconds["one"])),
             (f"{len(devices)} workers", _times(seconds["all"])),
             ("speed-up", f"{speed_up:.2f}"),
+            (
+                "processor time of the busiest worker",
+                f"{work_one:.1f} s of one, {work_all:.1f} s of all: {work_ratio:.2f}",
+            ),
+            ("load of the machine at the start", f"{load:.1f}"),
             ("starting workers, first slices", _times(starting)),
             ("largest difference from one process", " and ".join(f"{d:g}" for d in differences)),
         ],
         notes=[f"{trial.scan.n_views} views, {trial.scan.n_detectors} bins. {HOW}"],
     )
+
+
+def _timed(
+    trial: Trial,
+    name: str,
+    workers: KeptWorkers,
+    seconds: dict[str, list[float]],
+    busiest: dict[str, list[float]],
+) -> None:
+    before = processor_seconds(workers)
+    seconds[name].append(trial.run(f"{name}.h5", workers))
+    after = processor_seconds(workers)
+    busiest[name].append(max(after[pid] - before.get(pid, 0.0) for pid in after))
 
 
 @contextmanager

@@ -87,10 +87,10 @@ def measure(one: Executor, every: Executor, size: Size, rounds: int) -> Speed:
         # one, all, all, one, …: a slow drift of the machine's speed meets both alike
         which = (turn + 1) // 2 % 2
         executor = every if which else one
-        before, began = _processor_seconds(executor), time.perf_counter()
+        before, began = processor_seconds(executor), time.perf_counter()
         members = fit(executor, size)
         seconds[which].append(time.perf_counter() - began)
-        after = _processor_seconds(executor)
+        after = processor_seconds(executor)
         if after:
             busiest[which].append(max(after[pid] - before.get(pid, 0.0) for pid in after))
         if turn < 2:
@@ -129,7 +129,7 @@ def fit(executor: Executor, size: Size) -> FittedMembers:
     return fitted
 
 
-def _processor_seconds(executor: Executor) -> dict[int, float]:
+def processor_seconds(executor: Executor) -> dict[int, float]:
     """Return the time that each process of local workers has computed so far."""
     found = {}
     for pid in getattr(executor, "pids", ()):
