@@ -30,6 +30,7 @@ from benchmarks.reconstruction.calibrations import variants
 from benchmarks.reconstruction.images import aapm, averaged, ct_small, dicom
 from benchmarks.reconstruction.scans import simulated_finer, simulated_phantoms, white
 from benchmarks.reconstruction.scores import slice_scores
+from benchmarks.record_file import read_records
 from benchmarks.report import RESULTS, command_line
 
 LEVELS = tuple(k / 20 for k in range(1, 20))
@@ -55,6 +56,8 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     parser.add_argument("--kept", type=Path, help="file of the cells; beside the report without it")
     parser.add_argument("--quick", action="store_true", help="to see that all runs")
+    parser.add_argument("--report-alone", action="store_true", help="of what is kept; run nothing")
+    parser.add_argument("--note", default="", help="what else the report's readers must know")
     options = parser.parse_args(arguments)
     known = [one.name for one in variants(quick=options.quick)]
     wanted = known if options.methods is None else options.methods.split(",")
@@ -158,8 +161,16 @@ def main(arguments: list[str] | None = None) -> Path:
         quick=options.quick,
     )
     kept = options.kept or options.out / f"{stem}_cells.json"
-    records = run_cells(work, cells, kept, workers=options.workers)
-    given = sys.argv[1:] if arguments is None else arguments
+    if options.report_alone:
+        done = {Cell(r["data"], r["split"], r["method"]): r for r in read_records(kept)}
+        records = [done[cell] for cell in cells if cell in done]
+        if not records:
+            raise SystemExit(f"--report-alone: expected kept cells in {kept}, found none of these.")
+    else:
+        records = run_cells(work, cells, kept, workers=options.workers)
+    words = sys.argv[1:] if arguments is None else arguments
+    unsaid = {"--report-alone", "--note", options.note}  # the numbers are the run's
+    given = [word for word in words if word not in unsaid]
     made = report(
         records,
         name=stem,
@@ -167,6 +178,7 @@ def main(arguments: list[str] | None = None) -> Path:
         side=options.side,
         views=options.views,
         absent=absent,
+        note=options.note,
     )
     drawn = figure(records, LEVELS)
     if drawn is not None:

@@ -39,6 +39,8 @@ a first fit left out; "folds of views" is `ct.jackknife`, which has no other way
 truth. A constant width has the same mean variance in every pixel: error bars that do not beat its
 NLL tell nothing of where errors are. ECE is Σ 0.05 |covered − claimed| over 20 levels, δ = 0."""
 
+ALIKE = 1e-3  # of calibration errors
+
 
 def report(
     records: Sequence[Record],
@@ -48,6 +50,7 @@ def report(
     side: int,
     views: int,
     absent: Sequence[str],
+    note: str = "",
 ) -> Report:
     """Return the report of all cells.
 
@@ -58,6 +61,7 @@ def report(
         side: pixels along a side.
         views: number of angles.
         absent: sets that are not here.
+        note: what else must be known.
     """
     left_out = [f"Not here, so left out: {', '.join(absent)}."] if absent else []
     regions = [
@@ -72,7 +76,7 @@ def report(
         lead=outcome(records),
         columns=COLUMNS,
         rows=rows(records, "all"),
-        notes=[NOTES, *left_out, f"![Reliability]({name}.png)", *regions],
+        notes=[NOTES, *left_out, *filter(None, [note]), f"![Reliability]({name}.png)", *regions],
     )
 
 
@@ -118,11 +122,14 @@ def outcome(records: Sequence[Record]) -> str:
         if method.endswith(AS_FITTED)
         and (images, after := method.replace(AS_FITTED, BY_VIEWS)) in means
     }
-    better = [place for place, (fit, held) in pairs.items() if held["ece"] < fit["ece"]]
-    worse = [f"{method} on {images}" for images, method in pairs if (images, method) not in better]
+    change = {place: held["ece"] - fit["ece"] for place, (fit, held) in pairs.items()}
+    better = [place for place, by in change.items() if by < -ALIKE]
+    worse = [f"{method} on {images}" for (images, method), by in change.items() if by > ALIKE]
+    alike = [f"{method} on {images}" for (images, method), by in change.items() if abs(by) <= ALIKE]
     parts = [
         f"Held-out views lower the calibration error in {len(better)} of {len(pairs)} cases"
-        + (f"; they raise it for {', '.join(worse)}." if worse else ".")
+        + (f"; they raise it for {', '.join(worse)}" if worse else "")
+        + (f"; they leave it as it is for {', '.join(alike)}." if alike else ".")
     ]
     off = [
         f"{method.replace(' | ', ' with ')} on {images} ({100 * one['cover95']:.0f} %)"

@@ -51,6 +51,19 @@ def test_the_report_has_a_row_a_way_and_its_picture(folders):
     assert (folders[0] / "ct_calibration_quick.png").stat().st_size > 10_000
 
 
+def test_what_is_kept_is_reported_alone(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(ct_calibration, "run_cells", None)
+    kept = str(folders[0] / "ct_calibration_quick_cells.json")
+    asked = ["--quick", "--methods", "infinite-width", "--report-alone", "--out", str(tmp_path)]
+    text = ct_calibration.main([*asked, "--kept", kept, "--note", "Of one variant."]).read_text()
+    assert "\n\nOf one variant.\n\n" in text
+    assert "| jackknife |" not in text
+    assert text.count("| infinite-width | as fitted | 1 |") == 3
+    assert "--report-alone" not in text
+    with pytest.raises(SystemExit, match="expected kept cells in"):
+        ct_calibration.main([*asked, "--kept", str(tmp_path / "none.json")])
+
+
 def _record(method, *, cover95, ece, nll=-1.0):
     scores = {"cover95": cover95, "ece": ece, "nll": nll, "const_nll": -0.5}
     return {"data": "A", "split": 0, "method": method, "regions": {"all": scores}}
@@ -64,6 +77,11 @@ def test_the_first_paragraph_names_what_fails():
     assert outcome([good, helped]) == (
         "Held-out views lower the calibration error in 1 of 1 cases. With them every variant's "
         "95 % intervals hold between 90 and 99 %. All of these beat one width for all pixels."
+    )
+    level = _record(f"two | {BY_VIEWS}", cover95=0.95, ece=0.0105)
+    assert outcome([good, helped, fine, level]).startswith(
+        "Held-out views lower the calibration error in 1 of 2 cases; they leave it as it is for "
+        "two on A. With"
     )
     assert outcome([good, helped, fine, harmed]) == (
         "Held-out views lower the calibration error in 1 of 2 cases; they raise it for two on A. "
