@@ -88,7 +88,10 @@ def _ray(
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     n_tasks = 40 if quick else N_TASKS
     n_fake = 2 if quick else N_RAY_WORKERS
-    started = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    started = {
+        "address": "local", "include_dashboard": False, "log_to_driver": False,
+        "logging_level": "ERROR",
+    }  # fmt: skip
     rows: list[tuple[str, ...]] = []
     began = time.perf_counter()
     ray.init(num_cpus=len(devices), **started)

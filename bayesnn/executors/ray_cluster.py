@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 _USAGE = "RAY_USAGE_STATS_ENABLED"
+_ANSWER = 20.0  # seconds in which a machine has to answer
 
 
 def check_installed() -> None:
@@ -45,6 +48,7 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    _check_answers(address)
     before = os.environ.get(_USAGE)
     os.environ[_USAGE] = "0"
     try:
@@ -54,11 +58,7 @@ def connected(address: str | None) -> Iterator[Any]:
                 logging_level=logging.ERROR,
             )  # fmt: skip
         except (ConnectionError, TimeoutError, ValueError) as error:
-            raise ConnectionError(
-                f"executor: no Ray answers at {address or 'the address that Ray looks at'} "
-                f"({str(error).splitlines()[0]}); start it with `ray start --head`, or name "
-                "another address."
-            ) from error
+            raise _nobody(address or "the address that Ray looks at", error) from error
         yield ray
     finally:
         ray.shutdown()
@@ -66,6 +66,24 @@ def connected(address: str | None) -> Iterator[Any]:
             os.environ.pop(_USAGE, None)
         else:
             os.environ[_USAGE] = before
+
+
+def _check_answers(address: str | None) -> None:
+    """Raise ConnectionError where nobody listens: Ray would try for minutes."""
+    match = re.fullmatch(r"(?:ray://)?([^/:]+):(\d+)", address or "")
+    if match is None:
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=_ANSWER).close()
+    except OSError as error:
+        raise _nobody(match[0], error) from error
+
+
+def _nobody(address: str, error: Exception) -> ConnectionError:
+    return ConnectionError(
+        f"executor: no Ray answers at {address} ({str(error).splitlines()[0]}); start it with "
+        "`ray start --head`, or name another address."
+    )
 
 
 def room(ray: Any, asked: Mapping[str, float]) -> int:

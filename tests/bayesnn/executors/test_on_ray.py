@@ -180,6 +180,15 @@ def test_bad_settings_are_refused(arguments: dict[str, object], message: str) ->
         ray_executor(**arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_an_address_where_nobody_answers_is_named(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # whatever other tests have begun
+    with pytest.raises(ConnectionError, match=rf"no Ray answers at {address} \(.*refused"):
+        ray_executor(address).n_workers()
+
+
 def test_importing_the_packages_does_not_import_ray() -> None:
     import subprocess
 

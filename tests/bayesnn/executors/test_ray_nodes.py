@@ -1,0 +1,89 @@
+"""A cluster of two machines, as far as Ray can play one on a single host; one of them leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bayesnn.executors import Executor, ray_executor
+from bayesnn.executors.ray_cluster import connected
+from ensembles import adam
+from ensembles.progress import Progress
+from tests.bayesnn.executors import jobs
+from tests.ensembles.executor_cases import assert_same, data, regressor
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def two_machines() -> Iterator[tuple[Any, Any]]:
+    """Yield the cluster and its second machine; its head has a core of its own."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        yield cluster, second
+    finally:
+        cluster.shutdown()
+
+
+def test_a_machine_that_leaves_changes_nothing(tmp_path: Path) -> None:
+    X, y = data()
+    left: list[str] = []
+    pieces: set[tuple[int, ...]] = set()
+    with two_machines() as (cluster, second):
+
+        def leave(progress: Progress) -> None:
+            pieces.add(progress.members)
+            if len(pieces) == 2 and not left:  # both machines work
+                left.append("second")
+                cluster.remove_node(second, allow_graceful=False)
+
+        long = {"trainer": adam(steps=3000, batch_size=20)}
+        executor = ray_executor(cluster.address, silence=120.0)
+        found = regressor(**long, executor=executor).fit(X, y, callback=leave)
+        assert left == ["second"]
+        # the same pieces on the machine that is left
+        with executor.kept() as workers:
+            assert workers.n_workers() == 1
+            again = regressor(**long, executor=AsIfTwo(workers)).fit(X, y)
+    assert_same(found, again, relative=0.0)
+
+
+def test_ray_is_left_as_it_was_found() -> None:
+    import ray
+
+    with two_machines() as (cluster, _):
+        executor = ray_executor(cluster.address)
+        assert executor.n_workers() == 2
+        assert not ray.is_initialized()
+        results = dict(executor.run(jobs.scaled_square, [1, 2], shared=1))
+        assert results == {0: 1, 1: 4}
+        assert not ray.is_initialized()
+        with connected(cluster.address):  # it still runs
+            assert ray.is_initialized()
+
+
+class AsIfTwo:
+    """An executor that says it has two workers, so that pieces are those of two."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def n_workers(self, needs: object = None) -> int:
+        return 2
+
+    @contextmanager
+    def kept(self) -> Iterator[AsIfTwo]:
+        yield self
