@@ -1,13 +1,18 @@
+import json
+
 import numpy as np
 import pytest
 
+from benchmarks import uci
 from benchmarks.comparison.paired import over_splits
+from benchmarks.record_file import read_records
 from benchmarks.regression.listed import FAMILY
 from benchmarks.regression.uci_figure import save_figure
 from benchmarks.regression.uci_lead import lead
 from benchmarks.regression.uci_notes import notes
 from benchmarks.regression.uci_summary import BEST, summaries
 from benchmarks.regression.uci_tables import COLUMNS, copies_table, rows
+from benchmarks.report import RESULTS
 
 PARAM, FN, LIN = FAMILY
 SCORES = ("rmse", "crps", "ece", "coverage 50", "coverage 95", "width 50", "width 95",
@@ -114,6 +119,17 @@ def test_a_lead_that_is_owed_to_copies_is_said():
         "and it is behind overtakes by 0.200 (3.0)"
     )
     assert "copies" not in lead(summaries(_records()))
+
+
+def test_the_kept_report_is_of_the_kept_cells():
+    cells = RESULTS / "uci_cells.json"
+    methods = sorted({record["method"] for record in read_records(cells)})
+    options = uci.parsed(["--join", str(cells), "--methods", *methods])
+    sets = summaries(uci.joined_cells(options)[1])
+    kept = json.loads((RESULTS / "uci.json").read_text())
+    assert kept["lead"] == lead(sets)
+    assert kept["lead"] in (RESULTS / "uci.md").read_text()
+    assert kept["rows"] == [list(row) for row in rows(sets)]
 
 
 def test_rows_are_in_order_with_the_published_number_among_them():
