@@ -16,6 +16,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -46,25 +47,32 @@ def main(arguments: list[str] | None = None) -> None:
     with_ray = importlib.util.find_spec("ray") is not None and not given.no_ray and not on_gpu
     load = os.getloadavg()[0]
 
-    rows = _local(devices, size, rounds, n_tasks=20 if given.quick else 500)
+    parts = [_local(devices, size, rounds, n_tasks=20 if given.quick else 500)]
     if with_ray:
-        rows += _ray(devices, size, rounds, quick=given.quick)
-    name = "scale_out_gpu" if on_gpu else "scale_out"
-    path = Report(
-        name=name,
-        title="What more workers bring, and what they cost",
-        command=command_line("python", "-m", "benchmarks.scale_out", *(arguments or sys.argv[1:])),
-        columns=("executor", "question", "measured", "wanted"),
-        rows=rows,
-        lead=_lead(rows),
-        notes=_notes(size, devices, load, with_ray, given.note),
-    ).write(given.out)
-    print(path)
+        parts.append(_ray(devices, size, rounds, quick=given.quick))
+    finished: list[tuple[str, ...]] = []
+    for part in parts:
+        rows: list[tuple[str, ...]] = []
+        for rows in part:  # so that a run which is cut off leaves what it has
+            report = Report(
+                name="scale_out_gpu" if on_gpu else "scale_out",
+                title="What more workers bring, and what they cost",
+                command=command_line(
+                    "python", "-m", "benchmarks.scale_out", *(arguments or sys.argv[1:])
+                ),
+                columns=("executor", "question", "measured", "wanted"),
+                rows=finished + rows,
+                lead=_lead(finished + rows),
+                notes=_notes(size, devices, load, with_ray, given.note),
+            )
+            print(report.write(given.out), flush=True)
+        finished += rows
 
 
 def _local(
     devices: list[str], size: fit_speed.Size, rounds: int, n_tasks: int
-) -> list[tuple[str, ...]]:
+) -> Iterator[list[tuple[str, ...]]]:
+    """Yield the rows so far, again and again."""
     threads = 1 if devices[0] == "cpu" else None
     with ExitStack() as until_the_end:
         one = until_the_end.enter_context(local_executor(devices[:1], threads=threads).kept())
@@ -73,16 +81,18 @@ def _local(
         fit_speed.fit(every, fit_speed.QUICK)  # starts the workers
         start = time.perf_counter() - began
         fit_speed.fit(one, fit_speed.QUICK)
-        rows = _speed("local", one, every, size, rounds)
-        cost = tasks.overhead(one, n_tasks)
-    rows.append(("local", "starting all workers, with a tiny fit", f"{start:.1f} s", ""))
-    rows.append(_overhead("local", cost))
-    return rows
+        rows = [
+            ("local", "starting all workers, with a tiny fit", f"{start:.1f} s", ""),
+            _overhead("local", tasks.overhead(one, n_tasks)),
+        ]
+        for speed in fit_speed.measure(one, every, size, rounds):
+            yield _speed("local", speed, every, size) + rows
 
 
 def _ray(
     devices: list[str], size: fit_speed.Size, rounds: int, quick: bool
-) -> list[tuple[str, ...]]:
+) -> Iterator[list[tuple[str, ...]]]:
+    """Yield the rows so far, again and again."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -102,9 +112,13 @@ def _ray(
         with ray_executor(cpus=1, memory=most).kept() as one, ray_executor(cpus=1).kept() as every:
             for executor in (one, every):
                 fit_speed.fit(executor, fit_speed.QUICK)
-            rows += _speed("Ray", one, every, size, rounds)
-            rows.append(("Ray", "starting it on this machine", f"{start:.1f} s", ""))
-            rows.append(_overhead("Ray", tasks.overhead(one, 20 if quick else 500)))
+            others = [
+                ("Ray", "starting it on this machine", f"{start:.1f} s", ""),
+                _overhead("Ray", tasks.overhead(one, 20 if quick else 500)),
+            ]
+            for speed in fit_speed.measure(one, every, size, rounds):
+                rows = _speed("Ray", speed, every, size) + others
+                yield rows
     finally:
         ray.shutdown()
     ray.init(num_cpus=n_fake, **started)
@@ -118,13 +132,12 @@ def _ray(
     rows.append(("Ray", f"{what}: results", lost, "none lost"))
     rows.append(("Ray", f"{what}: largest memory of the driver", f"{peak / 1e6:.0f} MB", "< 1 GB"))
     rows.append(("Ray", f"{what}: time", f"{seconds:.1f} s", ""))
-    return rows
+    yield rows
 
 
 def _speed(
-    name: str, one: Executor, every: Executor, size: fit_speed.Size, rounds: int
+    name: str, speed: fit_speed.Speed, every: Executor, size: fit_speed.Size
 ) -> list[tuple[str, ...]]:
-    speed = fit_speed.measure(one, every, size, rounds)
     n_workers = every.n_workers()
     wanted = f"≥ {0.85 if every.device_type == 'cpu' else 0.95:.2f} × {n_workers}"
     single, many = (statistics.median(times) for times in (speed.one, speed.all))

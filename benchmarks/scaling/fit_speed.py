@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +65,8 @@ class Speed:
     difference: float
     draws_equal: bool
 
-    @property
-    def ratio(self) -> float:
-        """How many times as fast all workers are: of medians."""
-        return statistics.median(self.one) / statistics.median(self.all)
 
-
-def measure(one: Executor, every: Executor, size: Size, rounds: int) -> Speed:
+def measure(one: Executor, every: Executor, size: Size, rounds: int) -> Iterator[Speed]:
     """Fit by one worker and by all in turn, so that other work on the machine meets both.
 
     Args:
@@ -79,6 +74,9 @@ def measure(one: Executor, every: Executor, size: Size, rounds: int) -> Speed:
         every: of all workers, likewise.
         size: of the fit.
         rounds: of either.
+
+    Yields:
+        What is measured so far, after each round.
     """
     seconds: tuple[list[float], list[float]] = ([], [])
     busiest: tuple[list[float], list[float]] = ([], [])
@@ -96,11 +94,20 @@ def measure(one: Executor, every: Executor, size: Size, rounds: int) -> Speed:
         if turn < 2:
             fitted.append(members)
         print(("all" if which else "one"), f"{seconds[which][-1]:.2f} s", flush=True)
-    first, second = fitted
+        if turn % 2:
+            yield _compared(*fitted, seconds, busiest)
+
+
+def _compared(
+    first: FittedMembers,
+    second: FittedMembers,
+    seconds: tuple[list[float], list[float]],
+    busiest: tuple[list[float], list[float]],
+) -> Speed:
     return Speed(
-        one=seconds[0],
-        all=seconds[1],
-        busiest=busiest,
+        one=list(seconds[0]),
+        all=list(seconds[1]),
+        busiest=(list(busiest[0]), list(busiest[1])),
         difference=max(
             float((second.params[name] - value).abs().max() / value.abs().max())
             for name, value in first.params.items()
