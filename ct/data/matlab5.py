@@ -141,8 +141,8 @@ def _matrix(source: _Bytes, depth: int) -> tuple[str, Any]:
     shape = tuple(int(n) for n in sizes)
     if len(shape) < 2 or min(shape) < 0:
         raise ValueError(f"a variable of shape {shown(list(shape))}")
-    letters, source = _numbers(source)
-    name = letters.astype(np.uint8).tobytes().decode("latin1")
+    _, letters, source = _element(source)
+    name = bytes(letters).decode("latin1")
     if kind in _NOT_READ:
         return name, _NOT_READ[kind]
     if kind == _STRUCT:
@@ -188,6 +188,8 @@ def _text(source: _Bytes, shape: tuple[int, ...]) -> str | list[str]:
         name += "-le" if source.order == "<" else "-be"
     letters = bytes(data).decode(name, errors="replace")
     rows = shape[0]
+    if rows > max(len(letters), 1):
+        raise ValueError(f"{len(letters)} letters for a text of {rows} lines")
     lines = [letters[row::rows].rstrip() for row in range(rows)] if rows > 1 else [letters]
     return lines[0] if len(lines) == 1 else lines
 
@@ -195,10 +197,10 @@ def _text(source: _Bytes, shape: tuple[int, ...]) -> str | list[str]:
 def _struct(source: _Bytes, shape: tuple[int, ...], depth: int) -> Mapping[str, Any] | str:
     lengths, source = _numbers(source)
     width = int(lengths[0]) if len(lengths) == 1 else 0
-    letters, source = _numbers(source)
-    if width < 1 or letters.size % width:
+    _, letters, source = _element(source)
+    whole = bytes(letters)
+    if width < 1 or len(whole) % width:
         raise ValueError("a struct whose fields have no names")
-    whole = letters.astype(np.uint8).tobytes()
     names = [
         whole[at : at + width].split(b"\0")[0].decode("latin1")
         for at in range(0, len(whole), width)

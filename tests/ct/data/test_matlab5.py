@@ -119,9 +119,13 @@ def struct_in_structs(depth: int) -> bytes:
         (matrix((2**31 - 1, 2**31 - 1), b"", kind=2), "ends within an element"),
         (matrix((1, 1), numbers(8, bytes(8)), kind=99), "unknown class 99"),
         (struct_in_structs(5000), "nested too deeply"),
+        (
+            matrix((2**31 - 1, 1), struct.pack("<II", 4, 2) + b"ab", kind=4),
+            "letters for a text of",
+        ),
         (bytes(200 * 2**20), "takes more than"),
     ],
-    ids=["shape", "negative", "length", "struct", "class", "depth", "bomb"],
+    ids=["shape", "negative", "length", "struct", "class", "depth", "text", "bomb"],
 )
 def test_variables_that_claim_what_they_do_not_hold(
     tmp_path: Path, content: bytes, named: str
