@@ -108,6 +108,7 @@ def test_a_worker_that_hangs_is_replaced(workers: KeptWorkers, tmp_path: Path) -
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_replaced(workers: KeptWorkers, tmp_path: Path) -> None:
     stopped: set[int] = set()
 
@@ -145,6 +146,7 @@ def test_slow_work_that_reports_is_left_alone(workers: KeptWorkers) -> None:
     assert results == {0: 5}
 
 
+@pytest.mark.slow
 def test_work_that_kills_every_worker_ends_the_run(workers: KeptWorkers) -> None:
     with pytest.raises(WorkerLostError, match=r"item 0 was tried 3 times.*killed by SIGKILL"):
         list(workers.run(jobs.killed_always, [1], shared=None))
@@ -172,6 +174,7 @@ def test_what_work_prints_stays_out_of_the_callers_output(
     assert "printed by work" in err
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_executor() -> None:
     [(_, pid)] = local_executor(1, threads=1).run(jobs.own_process, [0], shared=None)
     with pytest.raises(ProcessLookupError):

@@ -91,6 +91,7 @@ def test_a_worker_that_hangs_is_killed_and_its_item_done_again(
     assert len(list(tmp_path.glob("1-*"))) >= 2
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_killed_and_its_item_done_again(
     ray_workers: RayWorkers, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_stopped_worker_is_killed_and_its_item_done_again(
     assert int((tmp_path / "pid-0").read_text()) not in stopped
 
 
+@pytest.mark.slow
 def test_work_that_kills_every_worker_ends_the_run(ray_workers: RayWorkers) -> None:
     few = RayWorkers(ray_executor(tries=2), ray_workers._ray)
     with pytest.raises(WorkerLostError, match="item 0 was tried 2 times"):
