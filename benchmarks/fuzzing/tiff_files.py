@@ -46,7 +46,7 @@ def change_entry(rng: Random, data: bytearray) -> None:
     try:
         directory = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
         count = struct.unpack_from(order + ("Q" if big else "H"), data, directory)[0]
-    except struct.error:
+    except (OverflowError, struct.error):
         return
     entry = (
         directory + (8 if big else 2) + (20 if big else 12) * rng.randrange(min(max(count, 1), 40))
