@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from bayesnn.class_probabilities import ClassProbabilities
+from ensembles.rows import Rows
 
 
 def class_posterior(
@@ -30,21 +31,24 @@ def class_posterior(
     Returns:
         The predictive distribution; of a chunk only what it sums up to is held.
     """
-    parts = [
-        ClassProbabilities.from_members(
+    probabilities, noise, epistemic = Rows(), Rows(), Rows()
+    kept: list[Tensor] = []
+    n_members = 1
+    for values in chunks:
+        part = ClassProbabilities.from_members(
             (values / temperature).softmax(-1), keep_members=keep_members, classes=classes
         )
-        for values in chunks
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    n_members = parts[0].n_members
-    several = n_members > 1
-    kept = [part.members for part in parts if part.members is not None]
+        n_members = part.n_members
+        probabilities.add(part.probabilities)
+        noise.add(part.noise_entropy)
+        if n_members > 1:
+            epistemic.add(part.epistemic_entropy)
+        if part.members is not None:
+            kept.append(part.members)
     return ClassProbabilities(
-        probabilities=torch.cat([part.probabilities for part in parts]),
-        noise_entropy=torch.cat([part.noise_entropy for part in parts]),
-        epistemic_entropy=torch.cat([p.epistemic_entropy for p in parts]) if several else None,
+        probabilities=probabilities.joined(),
+        noise_entropy=noise.joined(),
+        epistemic_entropy=epistemic.joined() if n_members > 1 else None,
         n_members=n_members,
         members=torch.cat(kept, dim=1) if kept else None,
         classes=classes,

@@ -13,6 +13,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 PROBE_POINTS = 64
+MALLOC = 4.0  # bytes that a process on a CPU takes at its peak for each that tensors take
+
+
+def tensors_within(budget: int | None, device: torch.device) -> int | None:
+    """Return the bytes that tensors may take where a process may take `budget` bytes more.
+
+    The allocator of a CPU cannot give all that was freed to whoever comes next:
+    `benchmarks/memory_budget.py` measures how much more it holds. On a GPU torch's own allocator
+    is what is measured.
+    """
+    if budget is None or device.type != "cpu":
+        return budget
+    return max(1, int(budget / MALLOC))
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -52,8 +52,8 @@ class EnsembleFunction:
 
         Args:
             batches: points, in parts of any lengths.
-            memory_budget: bytes that a chunk's activations may take, over all members; by default
-                64 MiB on a CPU and 1 GiB elsewhere. A single point may take more.
+            memory_budget: bytes that tensors may take, over all members; by default 64 MiB of
+                activations on a CPU and 1 GiB elsewhere. A single point may take more.
 
         Yields:
             Values of one chunk, in the network's units.
@@ -65,13 +65,16 @@ class EnsembleFunction:
                 yield self(batch)
                 continue
             each = len(one) * self._bytes_each(batch, budget)
-            for chunk in slices_within(len(batch), each, budget):
+            left = budget
+            if memory_budget is not None:  # what all points share: scaled weights, above all
+                left = max(1, budget - len(one) * self._bytes_each(batch[:1], budget))
+            for chunk in slices_within(len(batch), each, left):
                 yield self(batch[chunk])
 
     def _bytes_each(self, x: Tensor, budget: int) -> int:
         """Return the bytes that one member needs a point."""
         known = _measured.setdefault(self.network, {})
-        key = (type(self.method), x.shape[1:], x.dtype, budget)
+        key = (type(self.method), x.shape[1:], x.dtype, budget, len(x) == 1)
         if key not in known:
             alone = EnsembleFunction(
                 network=self.network,

@@ -12,6 +12,7 @@ from torch import Tensor
 from bayesnn.predictive import Predictive
 from ensembles.likelihoods.protocol import RegressionLikelihood
 from ensembles.prediction import JOINT_BUDGET, check_covariance_fits, member_covariance
+from ensembles.rows import Rows
 from ensembles.standardizer import Standardizer
 
 
@@ -91,7 +92,7 @@ class RegressionSummary:
         Raises:
             ValueError: a covariance of one member, or one that the budget does not hold.
         """
-        mean, epistemic, noise = _Rows(), _Rows(), _Rows()
+        mean, epistemic, noise = Rows(), Rows(), Rows()
         kept: list[Tensor] = []
         n_members = 1
         for values in chunks:
@@ -134,33 +135,3 @@ class RegressionSummary:
             )
         n_points = sum(part.shape[1] for part in kept)
         check_covariance_fits(len(one), n_points, one.shape[2], one.element_size(), budget)
-
-
-class _Rows:
-    """Rows that come in parts, held in few blocks of memory.
-
-    A small block kept from every chunk would keep the allocator from using the chunks' large ones
-    again: a million points then took gigabytes.
-    """
-
-    def __init__(self) -> None:
-        self._held: Tensor | None = None
-        self._n = 0
-
-    def add(self, part: Tensor) -> None:
-        """Append rows."""
-        end = self._n + len(part)
-        if self._held is None:
-            self._held = part
-        elif end > len(self._held):
-            grown = part.new_empty((max(end, 2 * self._n), *part.shape[1:]))
-            grown[: self._n] = self._held[: self._n]
-            self._held = grown
-        if self._n:
-            self._held[self._n : end] = part
-        self._n = end
-
-    def joined(self) -> Tensor:
-        """Return all rows."""
-        assert self._held is not None
-        return self._held[: self._n]

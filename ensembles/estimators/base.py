@@ -28,6 +28,7 @@ from ensembles.inputs import (
     whole_seed,
 )
 from ensembles.losses import Loss
+from ensembles.memory import tensors_within
 from ensembles.methods.ntkgp_param import ntkgp_param
 from ensembles.methods.protocol import Method, Params, Shift
 from ensembles.prediction import EnsembleFunction
@@ -228,7 +229,8 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
             fit_members, self.network_, inputs, targets, method=self.method_,
             trainer=self._trainer(loss, inputs), n_members=self.n_members, loss=loss,
             seed=data.seed, row_weight=data.row_weight, callback=callback, checkpoint=checkpoint,
-            memory_budget=self.memory_budget, verbose=self.verbose, executor=self.executor,
+            memory_budget=tensors_within(self.memory_budget, inputs.device),
+            verbose=self.verbose, executor=self.executor,
         )  # fmt: skip
         if self._goes_on():
             earlier = FittedMembers(
@@ -260,7 +262,9 @@ class EnsembleBase(BaseEstimator):  # type: ignore[misc]
             validate=self._valid_points,
             by_name=hasattr(self, "feature_names_in_"),
         )
-        return self._function().chunks(batches(X, check), memory_budget=self.memory_budget)
+        device = next(iter(self.params_.values())).device
+        budget = tensors_within(self.memory_budget, device)
+        return self._function().chunks(batches(X, check), memory_budget=budget)
 
     def _function(self) -> EnsembleFunction:
         return EnsembleFunction(

@@ -21,6 +21,7 @@ from ensembles.inputs import check_kind
 from ensembles.likelihoods.cross_entropy import class_trainer, cross_entropy
 from ensembles.likelihoods.one_hot_regression import one_hot_regression
 from ensembles.likelihoods.protocol import ClassLikelihood
+from ensembles.memory import tensors_within
 from ensembles.prediction import EnsembleFunction
 from ensembles.standardizer import fit_standardizer, identity_standardizer
 from ensembles.temperature import fit_temperature, held_out_rows
@@ -74,7 +75,9 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
         warm_start: whether `fit` goes on from the last fit. With a larger n_members its members
             stay as they are, and new ones are trained beside them; with the same all are trained
             further, on the data that are given. Draws, units, classes and the network stay.
-        memory_budget: bytes that members and points worked on at once may take.
+        memory_budget: bytes that fitting and predicting may take of the memory, beside the data,
+            the fitted members and the results; see docs/nothing-lost.md. One member, or one point,
+            may take more.
         random_state: whole number; member i depends on it and on i alone. None is another
             ensemble at each fit.
         device: where to train; None for the device of a torch X, else the CPU.
@@ -161,8 +164,8 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
                 of weight w has noise of variance σ²/w); rows of weight 0 are left out. None for 1.
             callback: hears of every step, a `Progress`; where it returns True the members that it
                 was told of stay as they are, and the next ones are trained.
-            checkpoint: a folder, or `checkpoint_at(...)`: a fit that was interrupted and is called
-                again goes on from there, and ends as if it had not been.
+            checkpoint: a folder or an fsspec address, or `checkpoint_at(...)`: a fit that was
+                interrupted and is called again goes on from there, and ends as if it had not been.
 
         Returns:
             The fitted estimator.
@@ -318,11 +321,12 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
     ) -> float:
         """Return T, fitted with members that have not seen the rows that are held out."""
         kept, weight = ~held_out, data.row_weight
+        budget = tensors_within(self.memory_budget, inputs.device)
         fitted = fit_members(
             self.network_, inputs[kept], self.likelihood_.targets(one_hot[kept]),
             method=self.method_, trainer=self._trainer(loss, inputs[kept]),
             n_members=min(self.n_members, TEMPERATURE_MEMBERS), loss=loss, seed=data.seed,
-            row_weight=None if weight is None else weight[kept], memory_budget=self.memory_budget,
+            row_weight=None if weight is None else weight[kept], memory_budget=budget,
             executor=self.executor,
         )  # fmt: skip
         function = EnsembleFunction(
@@ -332,7 +336,7 @@ class EnsembleClassifier(ClassifierMixin, EnsembleBase):  # type: ignore[misc]
             shift=fitted.shift,
             in_units=lambda x, dtype: x.to(dtype),
         )
-        chunks = function.chunks([inputs[held_out]], memory_budget=self.memory_budget)
+        chunks = function.chunks([inputs[held_out]], memory_budget=budget)
         return fit_temperature(
             torch.cat(list(chunks), dim=1),
             one_hot[held_out],

@@ -60,7 +60,9 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
         warm_start: whether `fit` goes on from the last fit. With a larger n_members its members
             stay as they are, and new ones are trained beside them; with the same all are trained
             further, on the data that are given. Draws, units and the network stay.
-        memory_budget: bytes that members and points worked on at once may take.
+        memory_budget: bytes that fitting and predicting may take of the memory, beside the data,
+            the fitted members and the results; see docs/nothing-lost.md. One member, or one point,
+            may take more.
         random_state: whole number; member i depends on it and on i alone. None is another
             ensemble at each fit.
         device: where to train; None for the device of a torch X, else the CPU.
@@ -142,8 +144,8 @@ class EnsembleRegressor(RegressorMixin, EnsembleBase):  # type: ignore[misc]
                 scatter so; rows of weight 0 are left out. None for 1.
             callback: hears of every step, a `Progress`; where it returns True the members that it
                 was told of stay as they are, and the next ones are trained.
-            checkpoint: a folder, or `checkpoint_at(...)`: a fit that was interrupted and is called
-                again goes on from there, and ends as if it had not been.
+            checkpoint: a folder or an fsspec address, or `checkpoint_at(...)`: a fit that was
+                interrupted and is called again goes on from there, and ends as if it had not been.
 
         Returns:
             The fitted estimator.

@@ -14,7 +14,7 @@ from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["__main__", "tests.faults.warmed"])
-PATIENCE = 60.0  # seconds until a child that says nothing counts as hanging
+PATIENCE = 300.0  # seconds until a child that says nothing counts as hanging
 
 
 @dataclass(frozen=True, kw_only=True)
