@@ -31,7 +31,9 @@ class Child:
 
     def said(self) -> Any:
         """Return the next thing it sends; fail where it sends none."""
-        assert self.hears.poll(PATIENCE), "the child says nothing"
+        if not self.hears.poll(PATIENCE):
+            self.kill()
+            raise AssertionError("the child says nothing")
         return self.hears.recv()
 
     def kill(self) -> bool:
