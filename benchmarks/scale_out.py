@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
                 ),
                 columns=("executor", "question", "measured", "wanted"),
                 rows=finished + rows,
-                lead=_lead(finished + rows),
+                lead=_lead(finished + rows, load),
                 notes=_notes(size, devices, load, with_ray, given.note),
             )
             print(report.write(given.out), flush=True)
@@ -166,13 +166,16 @@ def _overhead(name: str, seconds: float) -> tuple[str, ...]:
     return (name, "a task that does nothing, one worker", f"{1e3 * seconds:.1f} ms", "< 50 ms")
 
 
-def _lead(rows: list[tuple[str, ...]]) -> str:
+def _lead(rows: list[tuple[str, ...]], load: float) -> str:
     said = [
         f"{name}: {measured} times as fast (wanted {wanted})"
         for name, question, measured, wanted in rows
         if question == "how many times as fast"
     ]
-    return "; ".join(said) + "."
+    shared = (
+        f" Other work kept the machine busy (load {load:.1f}), so ratios of wall time mean little."
+    )
+    return "; ".join(said) + "." + (shared if load > 0.5 else "")
 
 
 def _notes(
