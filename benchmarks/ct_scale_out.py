@@ -7,8 +7,8 @@
 The same file of slices is reconstructed by the default method from file to file, by one worker
 (on a CPU pinned to one core) and by as many as there are devices, in turns, `--rounds` times. The
 workers are started and have done a slice each before the clock starts, as the projector's weights
-and GPU kernels are made once a process; what starting took stands in a row of its own. Every
-result is compared with that of this process alone, bit for bit on a CPU.
+and GPU kernels are made once a process; what starting took stands in a row of its own. The
+first slices are compared with those of this process alone, bit for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -30,23 +31,25 @@ from benchmarks.report import RESULTS, Report, command_line
 from benchmarks.scaling.fit_speed import processor_seconds
 from benchmarks.scaling.slices_trial import Trial
 
+MOST_SLICES, N_COMPARED = 16, 2
+RUN_SECONDS = 25.0
 NEEDED = {"cpu": 1.7, "cuda": 1.9}
 HOW = (
     "Every worker has one thread. Times are of a whole call, from the scan's file to the result's, "
-    "with workers that live already. Differences are over the largest value, of the result with "
-    "one worker and with all, from that of no executor; 0 is bit for bit. Processor time is what "
-    "would be left of wall time if nothing else ran."
+    "with workers that live already. The difference is over the largest value, of results with one "
+    f"worker and with all, from {N_COMPARED} slices without an executor; 0 is bit for bit. "
+    "Processor time is what would be left of wall time if nothing else ran."
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print and write the report."""
+    """Measure, print and write the report after each round."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", default="cpu,cpu", help="of the workers, one each")
     parser.add_argument("--method", default="jackknife")
-    parser.add_argument("--slices", type=int, default=16)
-    parser.add_argument("--side", type=int, help="pixels (default 64, on GPUs 512)")
+    parser.add_argument("--slices", type=int, help="(default 16; on GPUs what takes half a minute)")
+    parser.add_argument("--side", type=int, help="pixels (default 64, on GPUs 128)")
     parser.add_argument("--views", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -56,74 +59,116 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kind = torch.device(devices[0]).type
     if options.quick:
         options.method, options.slices, options.side, options.views = "fbp", 4, 24, 12
-    side = options.side or (64 if kind == "cpu" else 512)
+    side = options.side or (64 if kind == "cpu" else 128)
+    command = command_line("python", "-m", "benchmarks.ct_scale_out", *words)
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(Path(folder), options.method, devices[0], side, options.views)
-        trial.make(options.slices)
-        report = compare(trial, devices, options.rounds, command_line(*_said(words)))
-    print(report.write(options.out).read_text())
+        trial.make(options.slices or MOST_SLICES)
+        for times in measured(trial, devices, options.rounds, fixed=options.slices is not None):
+            written = report(trial, devices, times, command).write(options.out)
+    print(written.read_text())
 
 
-def compare(trial: Trial, devices: list[str], rounds: int, command: str) -> Report:
-    """Run with one worker and with all, and say how they compare."""
+@dataclass
+class Times:
+    """What was measured so far.
+
+    Attributes:
+        load: of the machine at the start.
+        starting: seconds until all workers lived and had done a slice.
+        one: seconds of runs by one worker.
+        all: seconds of runs by all.
+        busiest_one: processor seconds of the worker.
+        busiest_all: processor seconds of the busiest worker.
+        difference: largest from slices of this process, over the largest value.
+    """
+
+    load: float
+    starting: float = 0.0
+    one: list[float] = field(default_factory=list)
+    all: list[float] = field(default_factory=list)
+    busiest_one: list[float] = field(default_factory=list)
+    busiest_all: list[float] = field(default_factory=list)
+    difference: float = 0.0
+
+
+def measured(trial: Trial, devices: list[str], rounds: int, *, fixed: bool) -> Iterator[Times]:
+    """Yield what was measured after each round.
+
+    Args:
+        trial: what is reconstructed.
+        devices: of the workers.
+        rounds: runs by one worker, and by all.
+        fixed: whether the number of slices was said.
+    """
     kind = torch.device(devices[0]).type
-    seconds: dict[str, list[float]] = {"one": [], "all": []}
-    busiest: dict[str, list[float]] = {"one": [], "all": []}
-    starting, load = [], os.getloadavg()[0]
-    for _ in range(rounds):
-        with _pinned(kind), local_executor(devices[:1], threads=1).kept() as one:
+    times = Times(load=os.getloadavg()[0])
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        with _pinned(kind):
+            one = stack.enter_context(local_executor(devices[:1], threads=1).kept())
             trial.run("warm.h5", one, n_slices=1)
-            _timed(trial, "one", one, seconds, busiest)
-        start = time.perf_counter()
-        with local_executor(devices, threads=1).kept() as several:
-            trial.run("warm.h5", several, n_slices=len(devices))
-            starting.append(time.perf_counter() - start)
-            _timed(trial, "all", several, seconds, busiest)
-    torch.set_num_threads(1)
-    trial.run("here.h5", None, n_slices=trial.n_slices)
-    differences = [trial.difference("here.h5", name) for name in ("one.h5", "all.h5")]
-    one, several = (statistics.median(seconds[name]) for name in ("one", "all"))
-    work_one, work_all = (statistics.median(busiest[name]) for name in ("one", "all"))
-    work_ratio = work_one / max(work_all, 0.01)
-    speed_up, needed = one / several, NEEDED[kind]
+        several = stack.enter_context(local_executor(devices, threads=1).kept())
+        trial.run("warm.h5", several, n_slices=len(devices))
+        times.starting = time.perf_counter() - began
+        _say("workers started, and a slice each", times.starting)
+        each = trial.run("warm.h5", one, n_slices=1)
+        _say("a slice by one worker", each)
+        if kind == "cuda" and not fixed:
+            rows_of_all = min(MOST_SLICES, int(RUN_SECONDS / each)) // len(devices)
+            trial.n_slices = max(1, rows_of_all) * len(devices)
+        torch.set_num_threads(1)
+        _say(f"{N_COMPARED} slices here", trial.run("here.h5", None, n_slices=N_COMPARED))
+        for _ in range(rounds):
+            _timed(trial, "one", one, times.one, times.busiest_one)
+            _timed(trial, "all", several, times.all, times.busiest_all)
+            times.difference = max(
+                times.difference, *(trial.difference("here.h5", f"{n}.h5") for n in ("one", "all"))
+            )
+            yield times
+
+
+def report(trial: Trial, devices: list[str], times: Times, command: str) -> Report:
+    """Say how one worker and all compare."""
+    kind = torch.device(devices[0]).type
+    ratio, work_ratio = (
+        statistics.median(single) / max(statistics.median(many), 0.01)
+        for single, many in ((times.one, times.all), (times.busiest_one, times.busiest_all))
+    )
     where = "pinned to one core" if kind == "cpu" else "on one GPU"
     return Report(
         name="ct_scale_out" if kind == "cpu" else "ct_scale_out_gpu",
         title=f"CT slices by {len(devices)} workers and by one",
         command=command,
         lead=(
-            f"{len(devices)} workers ({', '.join(devices)}) are {speed_up:.2f} times as fast as "
+            f"{len(devices)} workers ({', '.join(devices)}) are {ratio:.2f} times as fast as "
             f"one {where}, for {trial.n_slices} slices of {trial.side}² by {trial.method}; "
-            f"{needed:g} was asked for: {'met' if speed_up >= needed else 'MISSED'}."
+            f"{NEEDED[kind]:g} was asked for: {'met' if ratio >= NEEDED[kind] else 'MISSED'}."
         ),
         columns=("what", "measured"),
         rows=[
-            (f"one worker {where}", _times(seconds["one"])),
-            (f"{len(devices)} workers", _times(seconds["all"])),
-            ("speed-up", f"{speed_up:.2f}"),
-            (
-                "processor time of the busiest worker",
-                f"{work_one:.1f} s of one, {work_all:.1f} s of all: {work_ratio:.2f}",
-            ),
-            ("load of the machine at the start", f"{load:.1f}"),
-            ("starting workers, first slices", _times(starting)),
-            ("largest difference from one process", " and ".join(f"{d:g}" for d in differences)),
+            (f"one worker {where}", _seconds(times.one)),
+            (f"{len(devices)} workers", _seconds(times.all)),
+            ("speed-up", f"{ratio:.2f}"),
+            ("processor time of the worker", _seconds(times.busiest_one)),
+            ("processor time of the busiest of all", _seconds(times.busiest_all)),
+            ("their ratio", f"{work_ratio:.2f}"),
+            ("load of the machine at the start", f"{times.load:.1f}"),
+            ("starting workers, first slices", _seconds([times.starting])),
+            ("largest difference from one process", f"{times.difference:g}"),
         ],
         notes=[f"{trial.scan.n_views} views, {trial.scan.n_detectors} bins. {HOW}"],
     )
 
 
 def _timed(
-    trial: Trial,
-    name: str,
-    workers: KeptWorkers,
-    seconds: dict[str, list[float]],
-    busiest: dict[str, list[float]],
+    trial: Trial, name: str, workers: KeptWorkers, seconds: list[float], busiest: list[float]
 ) -> None:
     before = processor_seconds(workers)
-    seconds[name].append(trial.run(f"{name}.h5", workers))
+    seconds.append(trial.run(f"{name}.h5", workers))
     after = processor_seconds(workers)
-    busiest[name].append(max(after[pid] - before.get(pid, 0.0) for pid in after))
+    busiest.append(max(after[pid] - before.get(pid, 0.0) for pid in after))
+    _say(f"{trial.n_slices} slices by {name}", seconds[-1])
 
 
 @contextmanager
@@ -138,12 +183,12 @@ def _pinned(kind: str) -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-def _times(seconds: list[float]) -> str:
+def _say(what: str, seconds: float) -> None:
+    print(f"{what}: {seconds:.1f} s", flush=True)
+
+
+def _seconds(seconds: list[float]) -> str:
     return ", ".join(f"{s:.1f} s" for s in seconds)
-
-
-def _said(words: Sequence[str]) -> list[str]:
-    return ["python", "-m", "benchmarks.ct_scale_out", *words]
 
 
 if __name__ == "__main__":
