@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,34 @@ def test_ray_is_left_as_it_was_found() -> None:
         assert not ray.is_initialized()
         with connected(cluster.address):  # it still runs
             assert ray.is_initialized()
+
+
+def test_a_cluster_is_reached_through_its_clients_port(tmp_path: Path) -> None:
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    port = 23456
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "ray_client_server_port": port}
+    )
+    try:
+        time.sleep(3.0)  # until its client's port is open
+        with ray_executor(f"ray://127.0.0.1:{port}", silence=8.0).kept() as workers:
+            assert workers.n_workers() == 2
+            assert sorted(workers.run(jobs.killed_once, range(2), shared=tmp_path)) == [
+                (0, 0), (1, 1),
+            ]  # fmt: skip
+            hanging = tmp_path / "hanging"
+            hanging.mkdir()
+            results = sorted(workers.run(jobs.hangs_once, range(2), shared=hanging))
+            assert results == [(0, 0), (1, 1)]
+            with pytest.raises(ValueError, match="item 2: expected another"):
+                list(workers.run(jobs.failing, [1, 2], shared=None))
+        assert not ray.is_initialized()
+    finally:
+        cluster.shutdown()
 
 
 class AsIfTwo:
