@@ -17,6 +17,7 @@ from benchmarks.fuzzing.trial import Trial, try_file
 
 LONGEST = 10.0
 """Seconds that reading one file may take."""
+_MOST_WAITS = 6  # of so many seconds, in which the child did next to nothing
 
 
 def trials(file_format: FileFormat, seeds: list[bytes], numbers: Sequence[int]) -> Iterator[Trial]:
@@ -50,7 +51,7 @@ def _until_it_ends(
     count, ended = 0, ""
     try:
         with os.fdopen(reading, "rb", buffering=0) as lines:
-            for line in _lines(lines.fileno()):
+            for line in _lines(lines.fileno(), child):
                 if line is None:
                     ended = "hang"
                     break
@@ -70,19 +71,30 @@ def _until_it_ends(
         )
 
 
-def _lines(source: int) -> Iterator[bytes | None]:
-    """Yield whole lines; None where none came for too long."""
-    rest = b""
+def _lines(source: int, child: int) -> Iterator[bytes | None]:
+    """Yield whole lines; None where the child worked for too long on one, or slept for longer."""
+    rest, waited, worked = b"", 0, _work_of(child)
     while True:
         ready, _, _ = select.select([source], [], [], LONGEST)
         if not ready:
-            yield None
-            return
+            waited += 1
+            # on a machine that does other work too, it may have had no turn
+            if _work_of(child) - worked > LONGEST / 2 or waited == _MOST_WAITS:
+                yield None
+                return
+            continue
+        waited, worked = 0, _work_of(child)
         part = os.read(source, 2**16)
         if not part:
             return
         *whole, rest = (rest + part).split(b"\n")
         yield from whole
+
+
+def _work_of(child: int) -> float:
+    """Return how many seconds a process has worked."""
+    fields = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _work(
