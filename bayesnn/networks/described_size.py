@@ -25,8 +25,10 @@ def largest_parameter(description: object) -> int:
         The number; 0 where there is none, or the description is none.
 
     Example:
+        >>> from torch import nn
         >>> from bayesnn.networks import describe, mlp
-        >>> largest_parameter(describe(mlp(in_features=8, out_features=1, width=16, depth=2)))
+        >>> network = mlp(in_features=8, out_features=1, width=16, depth=2, activation=nn.ReLU())
+        >>> largest_parameter(describe(network))
         256
     """
     largest, waiting = 0, [description]
