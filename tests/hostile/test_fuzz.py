@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fuzz import FORMATS
-from benchmarks.fuzzing.file_format import FileFormat
 from benchmarks.fuzzing.trial import REFUSED
-from benchmarks.fuzzing.watched import trials
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,46 +32,15 @@ def test_no_file_does_more_than_be_read_or_refused(tmp_path: Path) -> None:
     assert "0 faults" in (tmp_path / "fuzz.md").read_text()
 
 
-def _does_harm(path: Path) -> None:
-    harm = path.read_bytes()
-    if harm == b"crash":
-        os.kill(os.getpid(), 11)
-    if harm == b"hang":
-        while True:
-            pass
-    if harm == b"memory":
-        bytearray(2**30)
-    if harm == b"print":
-        os.write(1, b"hello")
-    if harm == b"error":
-        raise KeyError("a")
-    if harm == b"unclear":
-        raise ValueError("a\nb" * 20)
-    if harm == b"refused":
-        raise ValueError("expected a file of another kind, found this one; give the other.")
-
-
-HARMS = (
-    "crash", "hang", "memory", "print", "error", "unclear", "refused", "accepted", "crash",
-)  # fmt: skip
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it measures memory in /proc")
-def test_the_watcher_sees_every_kind_of_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watcher_sees_every_kind_of_harm() -> None:
     """Or all of the above would pass for another reason."""
-    monkeypatch.setattr("benchmarks.fuzzing.watched.LONGEST", 1.0)
-    harmful = FileFormat(
-        name="harmful", suffix="", seeds=lambda: [b"accepted"],
-        mutate=lambda rng, _: HARMS[int(str(rng.number))].encode(),  # type: ignore[attr-defined]
-        read=_does_harm, readers="",
-    )  # fmt: skip
-
-    class Numbered:
-        def __init__(self, seed: str) -> None:
-            self.number = seed.split()[1]
-
-    monkeypatch.setattr("benchmarks.fuzzing.file_format.Random", Numbered)
-    found = [one.outcome for one in trials(harmful, [b"accepted"], range(len(HARMS)))]
-    assert found == [
-        "crash", "hang", "memory", "printed", "error", "message", "refused", "accepted", "crash",
+    command = [sys.executable, "-m", "tests.hostile.harmful_files"]
+    found = subprocess.run(
+        command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ).stdout  # fmt: skip
+    assert json.loads(found) == [
+        "crash", "hang", "memory", "printed", "error", "message", "refused", "accepted", "hang",
+        "crash",
     ]  # fmt: skip
