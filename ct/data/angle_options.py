@@ -30,7 +30,7 @@ def parse_angles(text: str, *, degrees: bool) -> tuple[float, ...]:
         The angles in radians.
 
     Raises:
-        ValueError: the range or the file cannot be read, or holds no finite numbers.
+        ValueError: the range or the file cannot be read, holds no finite numbers, or too many.
 
     Example:
         >>> [round(a, 4) for a in parse_angles("0:180:4", degrees=True)]
@@ -68,7 +68,9 @@ def _angles_of_file(text: str) -> Float64[np.ndarray, " angles"]:
     if not path.exists():
         raise ValueError(f"--angles: expected START:STOP:N or a file of angles, got {text!r}.")
     if read_start(path).startswith(NPY):
-        return np.array(load_npy(path), dtype=np.float64).ravel()
+        values = load_npy(path)
+        check_views(max(values.size, 1), f"--angles: {path}")  # each becomes a number of Python's
+        return np.array(values, dtype=np.float64).ravel()
     if path.stat().st_size > _LARGEST_LIST:
         raise ValueError(
             f"--angles: {path}: expected a list of angles of at most {_LARGEST_LIST} bytes, found "

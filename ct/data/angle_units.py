@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ct.data.hdf5_file import Dataset
 from ct.data.shown import shown
+from ct.possible_scan import check_views
 
 _LARGEST_RADIANS = 4 * np.pi
 _ENOUGH_VIEWS = 10
@@ -32,8 +34,9 @@ def angles_in_radians(
         The angles in radians.
 
     Raises:
-        ValueError: not a list of finite numbers; unknown units; "radians" beyond two turns;
-            "degrees" over an arc of about π or 2π; no units, and a range that leaves them open.
+        ValueError: not a list of finite numbers, or too long; unknown units; "radians"
+            beyond two turns; "degrees" over an arc of about π or 2π; no units, and a range that
+            leaves them open.
 
     Example:
         >>> angles_in_radians([0.0, 90.0], "degree", "scan.h5: theta")
@@ -84,10 +87,13 @@ def angles_of_dataset(data: Dataset, usual: str, where: str) -> tuple[float, ...
     """
     if not data.numbers:
         raise ValueError(f"{where}: expected numbers, found dtype {shown(data.dtype)}.")
+    check_views(max(math.prod(data.shape or ()), 1), where)  # before they are read
     return angles_in_radians(data.values(), data.word("units") or usual, where)
 
 
 def _checked(values: NDArray[Any] | Sequence[float], where: str) -> Float[np.ndarray, " angles"]:
+    n_angles = values.size if isinstance(values, np.ndarray) else len(values)
+    check_views(max(n_angles, 1), where)  # each becomes a number of Python's
     try:
         with np.errstate(invalid="ignore"):
             angles = np.asarray(values, dtype=np.float64).ravel()

@@ -248,8 +248,9 @@ def _is_hot(
 
 
 def _is_stuck(flats: Float[np.ndarray, "readings detectors"]) -> Bool[np.ndarray, " detectors"]:
-    # whole numbers of little noise may be equal by chance
-    scatters = len(flats) >= 3 and float(np.median(np.nan_to_num(flats.std(axis=0)))) >= 2
+    # whole numbers of little noise may be equal by chance; squares of float32 may be too large
+    spread = np.nan_to_num(flats.std(axis=0, dtype=np.float64))
+    scatters = len(flats) >= 3 and float(np.median(spread)) >= 2
     same = (flats == flats[:1]).all(axis=0)
     return same if scatters else np.zeros_like(same)
 

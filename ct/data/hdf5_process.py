@@ -37,6 +37,7 @@ _MOST_HOPS = 16  # from soft link to soft link
 _SECONDS, _BYTES_PER_SECOND = 1.0, 10e6  # of processor time, far more than reading takes
 _TOLD = ("MATLAB_class", "axes", "units")  # attributes of datasets that readers look at
 _TOO_MUCH = "it claims more memory than a file of its size may take"
+_OUT_OF_MEMORY = ("allocation failed", "unable to allocate", "can't allocate")  # libhdf5's words
 _ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RecursionError,
            RuntimeError, TypeError, ValueError)  # fmt: skip
 
@@ -69,7 +70,8 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], NDArray[Any] | None
         return {"error": _TOO_MUCH}, None
     except _ERRORS as error:
         said = str(error) or type(error).__name__
-        return {"error": _TOO_MUCH if "allocation failed" in said else said}, None
+        too_much = any(words in said.lower() for words in _OUT_OF_MEMORY)
+        return {"error": _TOO_MUCH if too_much else said}, None
 
 
 @contextmanager

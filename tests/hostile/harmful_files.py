@@ -10,45 +10,72 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 from benchmarks.fuzzing import watched
 from benchmarks.fuzzing.file_format import FileFormat
 
-HARMS = (
-    "crash", "hang", "memory", "print", "error", "unclear", "refused", "accepted",
-    "hang elsewhere", "crash",
-)  # fmt: skip
-NUMBERS = {Random(f"harmful {number}").random(): number for number in range(len(HARMS))}
+LONGEST = 1.0
 
 
-def does_harm(path: Path) -> None:
-    harm = path.read_text()
-    if harm == "crash":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if harm == "hang":
-        while True:
-            pass
-    if harm == "hang elsewhere":
-        subprocess.run([sys.executable, "-c", "while True: pass"], check=True)
-    if harm == "memory":
-        bytearray(2**30)
-    if harm == "print":
-        os.write(1, b"hello")
-    if harm == "error":
-        raise KeyError("a")
-    if harm == "unclear":
-        raise ValueError("a\nb" * 20)
-    if harm == "refused":
-        raise ValueError("expected a file of another kind, found this one; give the other.")
+def hang() -> None:
+    while True:
+        pass
+
+
+def hang_elsewhere() -> None:
+    subprocess.run([sys.executable, "-c", "while True: pass"], check=True)
+
+
+def raise_another_error() -> None:
+    raise KeyError("a")
+
+
+def raise_what_is_unclear() -> None:
+    raise ValueError("a\nb" * 20)
+
+
+def refuse() -> None:
+    raise ValueError("expected a file of another kind, found this one; give the other.")
+
+
+HARMS: list[tuple[str, Callable[[], object]]] = [
+    ("crash", lambda: os.kill(os.getpid(), signal.SIGSEGV)),
+    ("hang", hang),
+    ("memory", lambda: bytearray(2**30)),
+    ("printed", lambda: os.write(1, b"hello")),
+    ("error", raise_another_error),
+    ("message", raise_what_is_unclear),
+    ("refused", refuse),
+    ("accepted", lambda: None),
+    ("hang", hang_elsewhere),
+    ("accepted", lambda: time.sleep(1.5 * LONGEST)),  # as where others have the processors
+    ("hang", lambda: time.sleep(3600)),
+    ("crash", lambda: os._exit(0)),
+]
+"""What the watcher must say, and of what."""
+
+
+def number_of(rng: Random, _: list[bytes]) -> bytes:
+    """The number of the file, in place of a hostile content."""
+    drawn = rng.random()
+    numbers = (n for n in range(len(HARMS)) if Random(f"harmful {n}").random() == drawn)
+    return str(next(numbers)).encode()
+
+
+def do_harm(path: Path) -> None:
+    HARMS[int(path.read_text())][1]()
 
 
 def main() -> None:
-    watched.LONGEST = 1.0
+    watched.LONGEST = LONGEST
+    harmless = next(n for n, (said, _) in enumerate(HARMS) if said == "accepted")
     harmful = FileFormat(
-        name="harmful", suffix="", seeds=lambda: [b"accepted"],
-        mutate=lambda rng, _: HARMS[NUMBERS[rng.random()]].encode(), read=does_harm, readers="",
+        name="harmful", suffix="", seeds=lambda: [str(harmless).encode()], mutate=number_of,
+        read=do_harm, readers="",
     )  # fmt: skip
     found = watched.trials(harmful, harmful.seeds(), range(len(HARMS)))
     print(json.dumps([one.outcome for one in found]))

@@ -11,9 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
+from ct.data import hdf5_client
 from ct.data.hdf5_file import hdf5_contents, hdf5_stack
 from ct.data.matlab_file import read_matlab
 from ct.data.result_file import read_result
+from ct.data.scan_input import open_scan
 from ct.data.sinogram_file import open_sinogram
 from ct.description import describe_file
 from tests.hostile.refusals import refused
@@ -127,9 +129,47 @@ def test_files_that_libhdf5_does_not_survive(path: Path) -> None:
     refused(lambda: describe_file(path), path, "ends the program that reads it|damaged")
 
 
-def test_the_reader_is_started_again(tmp_path: Path) -> None:
-    from ct.data import hdf5_client
+def test_a_heap_that_claims_more_than_the_file(tmp_path: Path) -> None:
+    """libhdf5 asks for it; what it is not given is the file's fault, and the next is read."""
+    path = CORPUS / "hdf5_heap_of_gigabytes.h5"
+    refused(lambda: describe_file(path), path, "it claims more memory than a file of its size")
+    process = hdf5_client._reader.process
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["sinogram"] = VALUES
+    np.testing.assert_array_equal(open_sinogram(tmp_path / "scan.h5").read(0), VALUES)
+    assert hdf5_client._reader.process is process
 
+
+@pytest.mark.parametrize("name", ["angles", "exchange/theta"])
+def test_more_angles_than_any_scan_has(tmp_path: Path, name: str) -> None:
+    """Sixteen million of them, in a few KB; each would become a number of Python's."""
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        file["sinogram" if name == "angles" else "exchange/data"] = VALUES
+        file.create_dataset(name, (2**24,), "f8", chunks=(2**14,), compression="gzip")
+    assert path.stat().st_size < 2**14
+    refused(lambda: describe_file(path), path, "expected at most 100000 views, got 16777216")
+
+
+@pytest.mark.parametrize(
+    ("value", "faults"),
+    [(3e38, {}), (1e300, {"not finite": 2})],
+    ids=["an outlier", "beyond float32"],
+)
+def test_flats_whose_squares_overflow(tmp_path: Path, value: float, faults: dict[str, int]) -> None:
+    path = tmp_path / "scan.h5"
+    flats = np.full((3, 2, 9), 5000.0) + np.arange(3)[:, None, None]
+    flats[1, :, 4] = value
+    with h5py.File(path, "w") as file:
+        file["exchange/data"] = np.full((12, 2, 9), 100.0)
+        file["exchange/data_white"] = flats
+        file["exchange/theta"] = np.arange(12) * 15.0
+    calibration = open_scan(path).calibration
+    assert calibration is not None
+    assert calibration.faults() == faults
+
+
+def test_the_reader_is_started_again(tmp_path: Path) -> None:
     path = tmp_path / "scan.h5"
     with h5py.File(path, "w") as file:
         file["sinogram"] = VALUES

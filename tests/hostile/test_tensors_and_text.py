@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load as load_tensors
@@ -183,6 +184,9 @@ def test_lists_of_angles(tmp_path: Path) -> None:
     refused(lambda: parse_angles(str(path), degrees=True), path, "at most 4194304 bytes")
     path.write_bytes(Random(0).randbytes(200))
     refused(lambda: parse_angles(str(path), degrees=True), path, "other things than numbers")
+    np.save(tmp_path / "angles.npy", np.zeros(2**17, dtype=np.uint8))
+    path = tmp_path / "angles.npy"
+    refused(lambda: parse_angles(str(path), degrees=True), path, "at most 100000 views, got 131072")
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "{}", "[1]", "", "[{}", "9" * 5000])
