@@ -22,7 +22,7 @@ from benchmarks.fuzzing.tally import COLUMNS, row, tally
 from benchmarks.fuzzing.tensor_files import TENSORS
 from benchmarks.fuzzing.text_files import TEXT
 from benchmarks.fuzzing.tiff_files import TIFF
-from benchmarks.fuzzing.watched import LONGEST, trials
+from benchmarks.fuzzing.watched import LONGEST, MOST_WAITS, trials
 from benchmarks.record_file import Record, read_records, write_records
 from benchmarks.report import RESULTS, Report, command_line
 from ct.data.honest_size import LEEWAY, TIMES
@@ -63,7 +63,9 @@ def report(records: list[Record], command: str) -> Report:
         "structures changed; or well-formed ones that claim what they do not hold."
     )
     measured = (
-        "Seconds are of one file on a machine that did other work too. MiB are by how much the "
+        "Seconds are of one file on a machine that did other work too, so that a file hangs its "
+        f"reader where that says nothing for {LONGEST:g} s and, with all that it started, works "
+        f"for half of them, or where it says nothing for {LONGEST * MOST_WAITS:g} s. MiB are by how much the "
         "reading process's resident memory grew at most; its address space is limited to the same "
         "bound, and 32 MiB for libraries, while a file is read, so that memory which is asked for "
         "and never touched counts too. HDF5 is read in a process of its own, whose address space "

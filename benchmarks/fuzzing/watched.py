@@ -19,7 +19,8 @@ from benchmarks.fuzzing.trial import Trial, try_file
 
 LONGEST = 10.0
 """Seconds that reading one file may take."""
-_MOST_WAITS = 6  # of so many seconds each, in which the child did next to nothing
+MOST_WAITS = 6
+"""Of so many seconds each, in which the child did next to nothing."""
 _LOOKS = 10  # while a file is read for so long
 
 
@@ -89,7 +90,7 @@ def _lines(source: int, child: int) -> Iterator[bytes | None]:
             silence = time.monotonic() - heard
             # on a machine that does other work too, it may have had no turn
             if silence > LONGEST and (
-                silence > _MOST_WAITS * LONGEST or _work_of(child) - worked > LONGEST / 2
+                silence > MOST_WAITS * LONGEST or _work_of(child) - worked > LONGEST / 2
             ):
                 yield None
                 return
