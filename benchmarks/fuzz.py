@@ -65,10 +65,10 @@ def report(records: list[Record], command: str) -> Report:
     measured = (
         "Seconds are of one file on a machine that did other work too, so that a file hangs its "
         f"reader where that says nothing for {LONGEST:g} s and, with all that it started, works "
-        f"for half of them, or where it says nothing for {LONGEST * MOST_WAITS:g} s. MiB are by how much the "
-        "reading process's resident memory grew at most; its address space is limited to the same "
-        "bound, and 32 MiB for libraries, while a file is read, so that memory which is asked for "
-        "and never touched counts too. HDF5 is read in a process of its own, whose address space "
+        f"for half of them, or where it says nothing for {LONGEST * MOST_WAITS:g} s. MiB are by "
+        "how much the reading process's resident memory grew at most; its address space is limited "
+        "to the same bound, and 32 MiB for libraries, while a file is read, so that memory which "
+        "is asked for and never touched counts too. HDF5 is read in a process of its own, whose address space "
         "is limited in the same way and whose memory is not in that column; a file that ends or "
         "stalls that process is refused cleanly."
     )
