@@ -68,9 +68,9 @@ def report(records: list[Record], command: str) -> Report:
         f"for half of them, or where it says nothing for {LONGEST * MOST_WAITS:g} s. MiB are by "
         "how much the reading process's resident memory grew at most; its address space is limited "
         "to the same bound, and 32 MiB for libraries, while a file is read, so that memory which "
-        "is asked for and never touched counts too. HDF5 is read in a process of its own, whose address space "
-        "is limited in the same way and whose memory is not in that column; a file that ends or "
-        "stalls that process is refused cleanly."
+        "is asked for and never touched counts too. HDF5 is read in a process of its own, whose "
+        "address space is limited in the same way and whose memory is not in that column; a file "
+        "that ends or stalls that process is refused cleanly."
     )
     return Report(
         name="fuzz",
