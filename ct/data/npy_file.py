@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tokenize
 import warnings
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
+from ct.data.file_start import NPY, read_start
 from ct.data.shown import shown
 from ct.data.stack import Stack, check_real, stack_shape
 
@@ -23,8 +25,9 @@ def load_npy(path: Path) -> Shaped[np.ndarray, "*shape"]:
     """Return the real numbers of a .npy file, left on disk until they are used.
 
     Raises:
-        ValueError: it is truncated, or holds objects, text or complex numbers.
+        ValueError: it is of another kind, truncated, or holds objects, text or complex numbers.
     """
+    _check_start(path)
     try:
         with warnings.catch_warnings(), np.errstate(over="ignore"):  # of sizes multiplied
             warnings.simplefilter("ignore")  # of headers of Python 2, of odd escapes in them
@@ -40,10 +43,25 @@ def load_npy(path: Path) -> Shaped[np.ndarray, "*shape"]:
             f"Python objects ({shown(error) or type(error).__name__}); save the array again with "
             "numpy.save."
         ) from error
-    if not isinstance(values, np.ndarray):
-        raise ValueError(f"{path}: expected one array, found an archive of several; name one.")
     check_real(values.dtype, path)
     return np.asarray(values) if values.ndim == 0 else values
+
+
+def _check_start(path: Path) -> None:
+    """Refuse archives and pickles, which NumPy would open, and headers longer than their file."""
+    start = read_start(path)
+    if not start.startswith(NPY):
+        raise ValueError(
+            f"{path}: expected a .npy file, found another kind of file; save one array with "
+            "numpy.save."
+        )
+    kind = "<H" if start[6:7] == b"\1" else "<I"
+    (length,) = struct.unpack_from(kind, start.ljust(12, b"\0"), 8)
+    if length > path.stat().st_size:
+        raise ValueError(
+            f"{path}: expected a whole .npy file, found {path.stat().st_size} bytes and a header "
+            f"of {length}; it is damaged or truncated: save the array again with numpy.save."
+        )
 
 
 def npy_stack(path: Path, what: str) -> Stack:

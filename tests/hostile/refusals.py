@@ -13,6 +13,12 @@ import pytest
 from ct.data.honest_size import LEEWAY, TIMES
 
 
+def put(folder: Path, name: str, content: bytes) -> Path:
+    """Write a file."""
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
 def refused(read: Callable[[], object], path: Path, named: str) -> None:
     """Read a file that must be refused: with one clear line, soon, in little memory."""
     with soon_in_little_memory(path), pytest.raises(ValueError, match=named) as caught:

@@ -1,31 +1,21 @@
-"""Saved ensembles, references, configurations and records: what they claim, what is refused."""
+"""safetensors with JSON, saved ensembles and references: what they claim, what is refused."""
 
 from __future__ import annotations
 
 import json
-import pickle  # noqa: TID251 - to be refused
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from bayesnn.networks import Erf, describe, mlp
 from bayesnn.networks.described_size import largest_parameter
-from bayesnn.plain_json import parse_json
 from bayesnn.reference_file import load_reference
 from benchmarks.fuzzing.tensor_files import joined, parts, seeds
-from benchmarks.record_file import read_records
-from ct.commands.config_file import read_config
-from ct.data.angle_options import parse_angles
-from ct.data.shown import shown
-from ct.geometry_json import geometry_from_json
 from ensembles import EnsembleRegressor
 from ensembles.tensor_file import _digest
 from tests.hostile.refusals import refused
@@ -128,13 +118,6 @@ def test_the_ensemble_that_was_forged_is_loaded(tmp_path: Path, whole: list[byte
     assert EnsembleRegressor.load(path).predict([[0.0, 0.0]]).shape == (1,)
 
 
-def test_pickles_are_no_ensembles(tmp_path: Path) -> None:
-    path = put(tmp_path, pickle.dumps({"a": torch.zeros(2)}))
-    refused(lambda: EnsembleRegressor.load(path), path, "not a bayesnn-ensemble file")
-    torch.save({"a": torch.zeros(2)}, path)
-    refused(lambda: EnsembleRegressor.load(path), path, "not a bayesnn-ensemble file")
-
-
 @pytest.mark.parametrize(
     ("content", "named"),
     [
@@ -156,59 +139,6 @@ def test_forged_references(tmp_path: Path, whole: list[bytes], content: Any, nam
     refused(lambda: load_reference(path), path, named)
     path.write_bytes(whole[REFERENCE])
     assert load_reference(path).distribution == "nngp"
-
-
-TYPES = {"seed": int, "settings": dict}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "named"),
-    [
-        ("a.json", b"[" * 100_000, "nested too deeply"),
-        ("a.toml", b"a = " + b"[" * 20_000, "nested too deeply|configuration"),
-        ("a.json", b'{"seed": 1, "seed": 2}', "'seed' stands twice"),
-        ("a.json", b'{"seed": ' + b"9" * 5000 + b"}", "configuration"),
-        ("a.json", b'{"seed": "' + b"x" * 10**6 + b'"}', "seed: expected int, got"),
-        ("a.json", b'{"\\u001b[2J": 1}', "unknown '[?]\\[2J'"),
-        ("a.json", b" " * 2**21, "at most 1048576 bytes"),
-        ("a.json", b"\xff\xfe", "cannot be read as text"),
-    ],
-)
-def test_configurations(tmp_path: Path, name: str, content: bytes, named: str) -> None:
-    path = put(tmp_path, content, name)
-    refused(lambda: read_config(path, TYPES), path, named)
-
-
-def test_lists_of_angles(tmp_path: Path) -> None:
-    path = put(tmp_path, b"1 " * 2**22, "angles.txt")
-    refused(lambda: parse_angles(str(path), degrees=True), path, "at most 4194304 bytes")
-    path.write_bytes(Random(0).randbytes(200))
-    refused(lambda: parse_angles(str(path), degrees=True), path, "other things than numbers")
-    np.save(tmp_path / "angles.npy", np.zeros(2**17, dtype=np.uint8))
-    path = tmp_path / "angles.npy"
-    refused(lambda: parse_angles(str(path), degrees=True), path, "at most 100000 views, got 131072")
-
-
-@pytest.mark.parametrize("content", ["[" * 100_000, "{}", "[1]", "", "[{}", "9" * 5000])
-def test_records_that_are_read_back(tmp_path: Path, content: str) -> None:
-    path = put(tmp_path, content.encode(), "cells.json")
-    refused(lambda: read_records(path), path, "delete it to start again")
-
-
-def test_json_that_others_wrote() -> None:
-    assert parse_json('{"a": [1, {"b": NaN}]}')["a"][0] == 1
-    for text in ("[" * 100_000, '{"a":' * 100_000, '{"a": 1, "a": 2}', "9" * 5000, "", b"\xff"):
-        with pytest.raises(ValueError, match=r".") as caught:
-            parse_json(text)
-        assert len(str(caught.value)) < 300
-    with pytest.raises(ValueError, match="nested too deeply"):
-        geometry_from_json("[" * 100_000)
-
-
-def test_words_of_a_file_are_shown_on_one_short_line() -> None:
-    assert shown("a\x1b[31m\nb\0") == "a?[31m b?"
-    assert shown("x" * 500, 10) == "xxxxxxxxx…"
-    assert shown("µm") == "µm"
 
 
 def test_the_largest_parameter_is_known_before_it_is_made() -> None:
