@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ensembles.tensor_file import read_tensor_file, write_tensor_file
+from ensembles.tensor_file import MissingFileError, read_tensor_file, write_tensor_file
 
 SECONDS_BETWEEN_SAVES = 20.0
 _MOST_SECONDS = 50.0  # between saves, however long they take: an interruption loses no more
@@ -161,14 +161,15 @@ class _Store:
     def read(self, name: str) -> dict[str, Tensor] | None:
         refused: list[str] = []
         for path in self._paths(name):
-            if path.exists():
-                try:
-                    state = self._read(path)
-                except ValueError as error:
-                    refused.append(str(error).rstrip("."))
-                else:
-                    _say_refused(refused, "the state before it is used")
-                    return state
+            try:
+                state = self._read(path)
+            except MissingFileError:
+                continue
+            except ValueError as error:
+                refused.append(str(error).rstrip("."))
+            else:
+                _say_refused(refused, "the state before it is used")
+                return state
         _say_refused(refused, "this part of the work begins anew")
         return None
 

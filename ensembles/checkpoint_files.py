@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from ensembles.state_folder import StateFolder
-from ensembles.tensor_file import DamagedFileError
+from ensembles.tensor_file import DamagedFileError, MissingFileError
 
 _FORMAT = "bayesnn-training"
 _VERSION = 2  # raise it whenever older code would misread the files
@@ -62,11 +62,12 @@ class CheckpointFiles:
 
         Raises:
             DamagedFileError: the file is damaged.
+            MissingFileError: it is not there, or no longer.
             ValueError: it belongs to another fit, is of a newer version, or cannot be read.
         """
         try:
             tensors, content = self._folder.read(str(name), file_format=_FORMAT, version=_VERSION)
-        except DamagedFileError:
+        except (DamagedFileError, MissingFileError):
             raise
         except ValueError as error:
             raise ValueError(f"checkpoint: {error} Name another folder to start anew.") from error

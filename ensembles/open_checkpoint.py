@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ensembles.checkpoint_files import CheckpointFiles, FileName
-from ensembles.tensor_file import DamagedFileError
+from ensembles.tensor_file import DamagedFileError, MissingFileError
 from ensembles.trainers.monitor import State
 from ensembles.trainers.problem import Trained
 
@@ -151,6 +151,8 @@ class OpenCheckpoint:
         except DamagedFileError as error:
             self._damaged[name] = str(error).rstrip(".")
             return
+        except MissingFileError:
+            return  # whoever writes where no lock can be, such as in a bucket, has a later one
         if name.state is None:
             self._finished[name.members] = name
         else:

@@ -11,7 +11,12 @@ from typing import Any
 from fsspec.core import url_to_fs
 from torch import Tensor
 
-from ensembles.tensor_file import DamagedFileError, read_tensor_file, write_tensor_file
+from ensembles.tensor_file import (
+    DamagedFileError,
+    MissingFileError,
+    read_tensor_file,
+    write_tensor_file,
+)
 
 
 class RemoteFolder:
@@ -48,7 +53,10 @@ class RemoteFolder:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / name
             with self._saying(f"{name} cannot be read"):
-                self._files.get_file(f"{self._root}/{name}", str(local))
+                try:
+                    self._files.get_file(f"{self._root}/{name}", str(local))
+                except FileNotFoundError as error:
+                    raise MissingFileError(f"{self._address}/{name}: no such file.") from error
             try:
                 return read_tensor_file(local, file_format=file_format, version=version)
             except DamagedFileError as error:
@@ -103,6 +111,8 @@ class RemoteFolder:
     def _saying(self, what: str) -> Iterator[None]:
         try:
             yield
+        except MissingFileError:
+            raise
         except Exception as error:
             raise ValueError(f"{self._address}: {what} ({_said(error)}).") from error
 

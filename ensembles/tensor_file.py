@@ -22,6 +22,10 @@ class DamagedFileError(ValueError):
     """A file that is not whole, or does not hold what was written."""
 
 
+class MissingFileError(ValueError):
+    """A file that is not there, or no longer."""
+
+
 def write_tensor_file(
     path: str | os.PathLike[str],
     tensors: Mapping[str, Tensor],
@@ -66,7 +70,8 @@ def read_tensor_file(
     """Read a file that `write_tensor_file` wrote; nothing in it is executed.
 
     The digest is of everything in the file, in every version of every format, and is compared
-    first: so a damaged file is told from a foreign or a newer one.
+    first: so a damaged file is told from a foreign or a newer one. Where another process replaces
+    the file meanwhile, the old or the new one is read.
 
     Args:
         path: the file.
@@ -78,16 +83,34 @@ def read_tensor_file(
 
     Raises:
         DamagedFileError: the file is empty, truncated, or damaged (its digest says so).
-        ValueError: the file is missing, of another format or of another version.
+        MissingFileError: there is none.
+        ValueError: the file is of another format or of another version, or cannot be read.
     """
     source = Path(path)
     if source.is_dir():
         raise ValueError(f"{source}: expected a file, found a folder.")
-    if not source.exists():
-        raise ValueError(f"{source}: no such file.")
+    while True:
+        try:
+            if source.stat().st_size == 0:
+                raise DamagedFileError(
+                    f"{source}: the file is empty; it was never written to its end."
+                )
+            with source.open("rb") as held:
+                try:
+                    return _read(source, file_format, version)
+                except (ValueError, RuntimeError, OSError):
+                    # safetensors opens the path twice, and may have met two files
+                    if os.path.samestat(os.fstat(held.fileno()), source.stat()):
+                        raise
+        except FileNotFoundError as error:
+            raise MissingFileError(f"{source}: no such file.") from error
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            raise ValueError(f"{source}: cannot be read ({reason}).") from error
+
+
+def _read(source: Path, file_format: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        if source.stat().st_size == 0:
-            raise DamagedFileError(f"{source}: the file is empty; it was never written to its end.")
         with safe_open(source, framework="pt") as opened:
             metadata = opened.metadata() or {}
             if "sha256" not in metadata:
@@ -99,8 +122,6 @@ def read_tensor_file(
         raise DamagedFileError(
             f"{source}: not a {file_format} file, or a truncated one ({error})."
         ) from error
-    except OSError as error:
-        raise ValueError(f"{source}: cannot be read ({error.strerror or error}).") from error
     if metadata.get("sha256") != _digest(tensors, metadata):
         raise DamagedFileError(
             f"{source}: the file is damaged: its contents do not match the digest that it was "

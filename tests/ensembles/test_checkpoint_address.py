@@ -70,6 +70,22 @@ def test_other_fits_and_damage_are_refused_by_address(expected: FittedMembers) -
         assert_same(fit(checkpoint=address), expected)
 
 
+@pytest.mark.parametrize("kind", ["memory", "local"])
+def test_a_state_that_goes_once_it_is_listed_is_passed_over(
+    kind: str, expected: FittedMembers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody else writes and nothing can be locked."""
+    address = "memory://going" if kind == "memory" else str(tmp_path)
+    left_at(address, 2, 6)
+    folder = type(state_folder(address))
+    there = folder.names
+    gone = "training-2-3-000027.safetensors"
+    monkeypatch.setattr(folder, "names", lambda self: [*there(self), gone])
+    told: list[Progress] = []
+    assert_same(fit(checkpoint=address, callback=told.append), expected)
+    assert told_by(told)[0] == (2, 7)
+
+
 def test_a_write_that_fails_midway_is_said_and_made_up_for(expected: FittedMembers) -> None:
     """The 21st write is that of the first members: it is repeated with the next ones."""
     HalfWritingStore.fresh(failing={5, 21})
