@@ -1,7 +1,8 @@
 """Hostile files: what 20,000 damaged and forged files of every format do to their readers.
 
-Every file has a number, and the same number makes the same file: `--format hdf5 --only 1234` reads
-that one again and says what came of it, and `--keep DIR` writes it there.
+Every file has a number, and the same number makes the same file, but for the time that HDF5 notes
+in some: `--format hdf5 --only 1234` reads that one again and says what came of it, and `--keep DIR`
+writes it there.
 """
 
 from __future__ import annotations

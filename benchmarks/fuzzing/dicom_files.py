@@ -63,7 +63,7 @@ def seeds() -> list[bytes]:
     nested = pydicom.Dataset()
     nested.PixelMeasuresSequence = Sequence([pydicom.Dataset()])
     packed = image(ExplicitVRLittleEndian, frames=2)
-    packed.compress(RLELossless)
+    packed.compress(RLELossless, generate_instance_uid=False)
     return [
         saved(image(ExplicitVRLittleEndian)),
         saved(image(ImplicitVRLittleEndian, frames=2)),

@@ -14,7 +14,8 @@ import numpy as np
 import scipy.io
 
 from benchmarks.fuzzing.file_format import FileFormat
-from benchmarks.fuzzing.hdf5_files import change_structure, in_memory
+from benchmarks.fuzzing.hdf5_files import change_structure
+from benchmarks.fuzzing.hdf5_seeds import in_memory
 from benchmarks.fuzzing.mutations import ANY, mutated, put_extreme
 from benchmarks.fuzzing.scan_readers import describe_file
 from benchmarks.fuzzing.small_scan import BINS, DEGREES, INTEGRALS
@@ -37,14 +38,14 @@ OTHERS = {
     "t": "text",
     "e": np.zeros((0, 3)),
 }
-_HEADER = 128
+_HEADER, _TEXT = 128, 116
 
 
 def saved(content: dict[str, Any], *, packed: bool) -> bytes:
     """Return a file of version 5."""
     file = BytesIO()
     scipy.io.savemat(file, content, do_compression=packed)
-    return file.getvalue()
+    return b"MATLAB 5.0 MAT-file, of no date".ljust(_TEXT) + file.getvalue()[_TEXT:]
 
 
 def saved_v73(content: dict[str, Any]) -> bytes:

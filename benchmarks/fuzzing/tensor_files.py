@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import tempfile
 import warnings
 from pathlib import Path
@@ -18,6 +17,8 @@ from safetensors.torch import save as save_tensors
 from bayesnn.networks import Erf, describe, mlp
 from bayesnn.reference_file import Reference, load_reference, save_reference
 from benchmarks.fuzzing.file_format import FileFormat
+from benchmarks.fuzzing.header_and_values import in_order, joined, parts
+from benchmarks.fuzzing.json_changes import changed_json
 from benchmarks.fuzzing.mutations import EXTREMES, mutated
 from ct.checkpoint_file import FileCheckpoint
 from ensembles import EnsembleClassifier, EnsembleRegressor, adam
@@ -25,6 +26,9 @@ from ensembles.tensor_file import _digest
 
 WORK = {"input": "seed"}
 """What the states of CT work in the seeds are of."""
+_TYPES = (
+    "F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "C64", "F4", "O", "I32", "U64",
+)  # fmt: skip
 _X = np.random.default_rng(0).uniform(-2, 2, size=(12, 2))
 
 
@@ -43,7 +47,7 @@ def seeds() -> list[bytes]:
         state.save({"image": torch.arange(12.0).reshape(3, 4), "step": torch.tensor(3)})
         state.flush()
         paths = (folder / "a", folder / "b", folder / "c", folder / "state/work.safetensors")
-        return [path.read_bytes() for path in paths]
+        return [in_order(path.read_bytes()) for path in paths]
 
 
 def _reference(path: Path) -> None:
@@ -65,18 +69,6 @@ def _reference(path: Path) -> None:
     save_reference(reference, path)
 
 
-def parts(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return a safetensors file's header and values."""
-    length = struct.unpack_from("<Q", data)[0]
-    return json.loads(data[8 : 8 + length]), data[8 + length :]
-
-
-def joined(header: Any, values: bytes, length: int | None = None) -> bytes:
-    """Return a file with that header, or with the text of one."""
-    text = (header if isinstance(header, str) else json.dumps(header)).encode("utf-8", "replace")
-    return struct.pack("<Q", len(text) if length is None else length) + text + values
-
-
 def hostile_header(rng: Random, data: bytes) -> bytes:
     """Return a file whose tensors lie elsewhere, overlap, or are of other kinds and sizes."""
     header, values = parts(data)
@@ -93,21 +85,7 @@ def hostile_header(rng: Random, data: bytes) -> bytes:
         elif what == 2:
             one["shape"] = [rng.choice((*EXTREMES, -1)) for _ in range(rng.choice((1, 2, 3)))]
         elif what == 3:
-            one["dtype"] = rng.choice((
-                "F64",
-                "F32",
-                "F16",
-                "BF16",
-                "I64",
-                "U8",
-                "BOOL",
-                "F8_E4M3",
-                "C64",
-                "F4",
-                "O",
-                "I32",
-                "U64",
-            ))
+            one["dtype"] = rng.choice(_TYPES)
         else:
             one["shape"], one["dtype"] = [0, rng.choice(EXTREMES)], "F32"
     length = rng.choice((None, None, None, *EXTREMES[-8:]))
@@ -161,92 +139,7 @@ def hostile_content(rng: Random, data: bytes) -> bytes:
     tensors = {name: value.contiguous().clone() for name, value in tensors.items()}
     if "sha256" in metadata:
         metadata["sha256"] = _digest(tensors, metadata)
-    return save_tensors(tensors, metadata)
-
-
-def changed_json(rng: Random, value: Any, depth: int = 0) -> Any:
-    """Return JSON with one place in it replaced, left out or doubled."""
-    if isinstance(value, dict) and value and rng.random() < 0.9:
-        key = rng.choice(sorted(value))
-        if rng.random() < 0.1:
-            return {k: v for k, v in value.items() if k != key}
-        if rng.random() < 0.05:
-            return {
-                **value,
-                rng.choice(("__class__", "predict", "object", "settings", "", "é", "a_")): value[
-                    key
-                ],
-            }
-        return {**value, key: changed_json(rng, value[key], depth + 1)}
-    if isinstance(value, list) and value and rng.random() < 0.8:
-        at = rng.randrange(len(value))
-        if rng.random() < 0.2:
-            return value[:at] + value[at + 1 :]
-        return [*value[:at], changed_json(rng, value[at], depth + 1), *value[at + 1 :]]
-    return odd_value(rng)
-
-
-def odd_value(rng: Random) -> Any:
-    """Return a value that a reader may not expect."""
-    deep: Any = 1
-    for _ in range(rng.choice((5, 300))):
-        deep = {"list": [deep]}
-    return rng.choice((
-        None,
-        True,
-        -1,
-        0,
-        10**9,
-        10**15,
-        2**63,
-        10**400,
-        1e308,
-        -0.5,
-        float("nan"),
-        float("inf"),
-        "",
-        "a",
-        "x" * 10**5,
-        "\x1b[2J\n",
-        [],
-        {},
-        [[]],
-        {"tensor": "none"},
-        {"object": "eval", "settings": {}},
-        {"array": ["<U1000000000", ["a"]]},
-        {"array": ["|O", [{}]]},
-        {"array": ["<f8", [1, [2]]]},
-        {"array_dtype": "V1000000000"},
-        {"mapping": {}},
-        {"tuple": 3},
-        deep,
-        {
-            "type": "NTKLinear",
-            "in_features": 10**6,
-            "out_features": 10**6,
-            "weight_std": 1.0,
-            "bias_std": 0.0,
-        },
-        {
-            "type": "NTKLinear",
-            "in_features": 10**18,
-            "out_features": 10**18,
-            "weight_std": 1.0,
-            "bias_std": 0.0,
-        },
-        {
-            "type": "LayerNorm",
-            "normalized_shape": [10**10],
-            "eps": 1e-5,
-            "elementwise_affine": True,
-        },
-        {
-            "type": "FourierFeatures",
-            "in_features": 10**6,
-            "n_frequencies": 10**6,
-            "frequency_std": 1.0,
-        },
-    ))
+    return in_order(save_tensors(tensors, metadata))
 
 
 def mutate(rng: Random, whole: list[bytes]) -> bytes:

@@ -7,8 +7,8 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.fuzzing.file_format import FileFormat
+from benchmarks.fuzzing.json_changes import changed_json
 from benchmarks.fuzzing.mutations import mutated
-from benchmarks.fuzzing.tensor_files import changed_json
 from benchmarks.record_file import read_records
 from ct.commands.config_file import read_config
 from ct.data.angle_options import parse_angles

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fuzz import FORMATS
+from benchmarks.fuzzing.file_format import hostile_file
 from benchmarks.fuzzing.trial import REFUSED
 from tests.hostile.harmful_files import HARMS
 
@@ -31,6 +32,16 @@ def test_no_file_does_more_than_be_read_or_refused(tmp_path: Path) -> None:
     assert all(one["outcomes"].get(REFUSED, 0) > 20 for one in records)
     assert done.returncode == 0
     assert "0 faults" in (tmp_path / "fuzz.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"hdf5"}))  # which notes the time
+def test_the_same_number_makes_the_same_file(name: str) -> None:
+    once, again = (
+        [hostile_file(FORMATS[name], seeds, number) for number in range(20)]
+        for seeds in (FORMATS[name].seeds(), FORMATS[name].seeds())
+    )
+    assert once == again
+    assert len(set(once)) > 15
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it measures memory in /proc")

@@ -15,7 +15,8 @@ from safetensors.torch import save as save_tensors
 from bayesnn.networks import Erf, describe, mlp
 from bayesnn.networks.described_size import largest_parameter
 from bayesnn.reference_file import load_reference
-from benchmarks.fuzzing.tensor_files import joined, parts, seeds
+from benchmarks.fuzzing.header_and_values import joined, parts
+from benchmarks.fuzzing.tensor_files import seeds
 from ensembles import EnsembleRegressor
 from ensembles.tensor_file import _digest
 from tests.hostile.refusals import refused
