@@ -79,8 +79,6 @@ def train_in_chunks(
     """
     size = evenly(n_members - first, at_once)
     earlier = () if checkpoint is None else checkpoint.finished()
-    if earlier:
-        size = len(earlier[-1])  # it may have been halved
     kept = {numbers.start: numbers for numbers in earlier}
     results: list[Chunk] = []
     warned = False
@@ -94,6 +92,8 @@ def train_in_chunks(
             results.append(read(numbers, checkpoint.trained(numbers, device)))
             finished(numbers)
             first = numbers.stop
+            if first < n_members:  # the last chunk may be a shorter one
+                size = len(numbers)  # it may have been halved
             continue
         numbers = range(first, min([first + size, n_members, *(s for s in kept if s > first)]))
         left = None if checkpoint is None else checkpoint.running(first)

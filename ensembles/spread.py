@@ -47,11 +47,12 @@ def train_elsewhere(
         for numbers in earlier:
             parts[numbers.start] = training.read(numbers, checkpoint.trained(numbers, device))
             finished(numbers)
-    missing = _gaps(range(first, n_members), earlier)
     at_once = max(1, training.at_once(executor.device_type or device.type))
     needs = _needs(training, at_once)
-    n_missing = sum(len(gap) for gap in missing)
-    size = evenly(n_missing, min(at_once, -(-n_missing // executor.n_workers(needs))))
+    # of all members, not of those that are missing: pieces decide the last bit of a result
+    each = -(-(n_members - first) // executor.n_workers(needs))
+    size = evenly(n_members - first, min(at_once, each))
+    missing = _gaps(range(first, n_members), earlier)
     pieces = [piece for gap in missing for piece in _pieces(gap, size, checkpoint)]
 
     shared = Shared(

@@ -54,6 +54,17 @@ def test_a_finished_fit_is_read(tmp_path: Path) -> None:
     assert told == []
 
 
+@pytest.mark.parametrize("missing", [("0-1", "2-3"), ("2-3",), ("0-1", "4-4")])
+def test_members_that_are_missing_are_trained_in_the_chunks_they_were_in(
+    missing: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The last chunk is a shorter one, and says nothing of the others."""
+    expected = fit(checkpoint=tmp_path)
+    for which in missing:
+        (tmp_path / f"members-{which}.safetensors").unlink()
+    assert_same(fit(checkpoint=tmp_path), expected)
+
+
 @pytest.fixture(autouse=True)
 def _every_step_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long saving takes on a busy machine, which would put off the next time."""

@@ -272,3 +272,13 @@ def test_executors_here_warn_of_nothing() -> None:
         warnings.simplefilter("error")
         regressor(executor=serial_executor()).fit(X, Y)
     assert isinstance(serial_executor(), Executor)
+
+
+@pytest.mark.parametrize("missing", ["members-0-2", "members-3-4"])
+def test_members_that_are_missing_are_trained_in_the_pieces_they_were_in(
+    missing: str, tmp_path: Path
+) -> None:
+    model = regressor(executor=ManyHands(2))
+    expected = clone(model).fit(X, Y, checkpoint=tmp_path)
+    (tmp_path / f"{missing}.safetensors").unlink()
+    assert_same(clone(model).fit(X, Y, checkpoint=tmp_path), expected, relative=0.0)
