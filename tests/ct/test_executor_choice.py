@@ -60,12 +60,13 @@ def test_what_cannot_be_is_one_line(text: str, device: str, said: str) -> None:
         choose_executor(text, device)
 
 
-def test_the_command_line_hands_slices_to_processes(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("executor", ["serial", pytest.param("local:2", marks=pytest.mark.slow)])
+def test_the_command_line_hands_slices_to_an_executor(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], executor: str
 ) -> None:
-    """With the configuration that `rec.h5` was made with, the executor named in it or typed."""
+    """With the configuration that `rec.h5` was made with."""
     command = f"reconstruct {folder}/sino.h5 --config {folder}/tiny.json"
-    assert run([*command.split(), "-o", f"{tmp_path}/a.h5", "--executor", "local:2"]) == 0
+    assert run([*command.split(), "-o", f"{tmp_path}/a.h5", "--executor", executor]) == 0
     assert_same_result(folder / "rec.h5", tmp_path / "a.h5")
     assert run([*command.split(), "-o", f"{tmp_path}/b.h5", "--executor", "nowhere"]) == 2
     (said,) = capsys.readouterr().err.splitlines()

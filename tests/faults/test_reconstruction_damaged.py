@@ -18,7 +18,7 @@ from tests.ct.workflow_runs import interrupt_after
 from tests.faults.damage import DAMAGES, flip_a_bit
 from tests.faults.kept_reconstructions import reconstructed, scan_of_slices, use_walk
 
-N_TRIES = 3
+N_TRIES = 2
 
 
 @pytest.fixture(autouse=True)
