@@ -24,7 +24,7 @@ import torch
 
 import ct
 from bayesnn.files import atomic_write
-from benchmarks.comparison.cells import Cell, Record, run_cells
+from benchmarks.comparison.cells import Cell, Record, cell_executor, run_cells
 from benchmarks.reconstruction.calibration_report import figure, report
 from benchmarks.reconstruction.calibrations import variants
 from benchmarks.reconstruction.images import aapm, averaged, ct_small, dicom
@@ -52,7 +52,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--slices", type=int, default=2, help="of each set, at most")
     parser.add_argument("--methods", help="names, separated by commas; all without it")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=1, help="processes of one thread")
+    parser.add_argument("--workers", type=cell_executor, default="1", help="processes, or ray")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     parser.add_argument("--kept", type=Path, help="file of the cells; beside the report without it")
     parser.add_argument("--quick", action="store_true", help="to see that all runs")
@@ -65,7 +65,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(
             f"--methods: expected some of {', '.join(known)}, got {', '.join(sorted(unknown))}"
         )
-    for name in ("side", "views", "slices", "workers"):
+    for name in ("side", "views", "slices"):
         if getattr(options, name) < 1:
             parser.error(f"--{name}: expected 1 or more, got {getattr(options, name)}")
     if options.side > 512 or 512 % options.side:
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> Path:
         if not records:
             raise SystemExit(f"--report-alone: expected kept cells in {kept}, found none of these.")
     else:
-        records = run_cells(work, cells, kept, workers=options.workers)
+        records = run_cells(work, cells, kept, executor=options.workers)
     words = sys.argv[1:] if arguments is None else arguments
     unsaid = {"--report-alone", "--note", options.note}  # the numbers are the run's
     given = [word for word in words if word not in unsaid]

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.comparison.cells import Cell, run_cells
+from bayesnn.executors import Executor, serial_executor
+from benchmarks.comparison.cells import Cell, cell_executor, run_cells
 from benchmarks.flight_delays.method import Budget
 from benchmarks.flight_delays.methods import METHODS
 from benchmarks.flight_delays.outcome import Outcome
@@ -76,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Path]:
         raise SystemExit(f"--{error}") from error
     paths = []
     for data in all_data:
-        workers = 0 if options.report_only else options.workers
-        outcome = _run(data, options.methods, options.kept, workers=workers)
+        workers = None if options.report_only else options.workers
+        outcome = _run(data, options.methods, options.kept, workers)
         name = f"flights_{data.setting.rows}_{budget.device}"
         draw_shift(outcome, options.out / f"{name}_shift.png")
         asked = [word for word in words if word != "--report-only"]  # the numbers are the run's
@@ -92,7 +93,7 @@ def _steps(steps: int, rows: int, options: argparse.Namespace) -> int:
     return steps if options.steps else round(steps * max(1.0, rows / STEPS_FOR))
 
 
-def _run(data: Prepared, methods: Sequence[str], file: Path, *, workers: int) -> Outcome:
+def _run(data: Prepared, methods: Sequence[str], file: Path, workers: Executor | None) -> Outcome:
     """Run the methods that are not kept; return the scores of all that did not fail."""
     folder, tests = file.parent / f"{file.stem}_scores", data.split.tests
     setting = data.setting
@@ -100,13 +101,13 @@ def _run(data: Prepared, methods: Sequence[str], file: Path, *, workers: int) ->
     records = read_records(file)
     known = {Cell(r["data"], r["split"], r["method"]) for r in records if "seconds" in r}
     lost = [c for c in cells if c not in known or not all_kept(folder, c, list(tests))]
-    if not workers:
+    if workers is None:
         cells, lost = [cell for cell in cells if cell not in lost], []
     _forget(file, lost)
     if any(needs_priors(METHODS[cell.method]) for cell in lost):
         data.priors  # noqa: B018 (once, for all workers)
     work = partial(run_cell, data=data, methods=METHODS, folder=folder)
-    records = run_cells(work, cells, file, workers=max(1, workers))
+    records = run_cells(work, cells, file, executor=workers or serial_executor())
     failed = {record["method"]: record["error"] for record in records if "error" in record}
     done = {cell.method: cell for cell in cells if cell.method not in failed}
     if not done:
@@ -155,7 +156,9 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         help="some of: " + ", ".join(METHODS),
     )  # fmt: skip
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--workers", type=_count, default=1, help="processes, on one GPU or CPU")
+    parser.add_argument(
+        "--workers", type=cell_executor, default="1", help="processes, or ray on this machine"
+    )
     parser.add_argument("--report-only", action="store_true", help="of what is kept; run nothing")
     parser.add_argument("--priors", type=Path, help="JSON file of chosen priors, read and added to")
     parser.add_argument("--seed", type=int, default=0)

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.comparison.cells import Cell, run_cells
+from bayesnn.executors import Executor
+from benchmarks.comparison.cells import Cell, cell_executor, run_cells
 from benchmarks.image_classes.budget import FULL, LONG, QUICK, REDUCED, Budget
 from benchmarks.image_classes.data import SETS, fashion, fashion_folder
 from benchmarks.image_classes.figures import save_figures
@@ -53,7 +54,7 @@ class Run:
     methods: tuple[str, ...]
     seeds: int
     device: str
-    workers: int
+    workers: Executor
     out: Path
     kept: Path | None
     report_alone: bool
@@ -98,8 +99,8 @@ def parsed(arguments: list[str] | None) -> Run:
     parser.add_argument("--budget", choices=BUDGETS,
                         help="long on a GPU, else full; reduced for MNIST on a CPU")  # fmt: skip
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=1,
-                        help="processes, of one thread each; the numbers are the same")  # fmt: skip
+    parser.add_argument("--workers", type=cell_executor, default="1",
+                        help="processes, or ray; the numbers are the same")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a smoke run on digits alone")
     parser.add_argument("--out", type=Path, help="folder of the report")
     parser.add_argument("--kept", type=Path, help="file of finished cells, to go on from")
@@ -110,9 +111,8 @@ def parsed(arguments: list[str] | None) -> Run:
     methods = tuple(METHODS)
     if options.methods:
         methods = _known({name.strip() for name in options.methods.split(",")}, parser)
-    for wish in ("seeds", "workers"):
-        if getattr(options, wish) < 1:
-            parser.error(f"--{wish}: expected at least 1, got {getattr(options, wish)}.")
+    if options.seeds < 1:
+        parser.error(f"--seeds: expected at least 1, got {options.seeds}.")
     if options.quick and options.image_set != "digits":
         parser.error("--quick: runs on digits alone; leave --set out.")
     try:
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> Path:
         done = {Cell(r["data"], r["split"], r["method"]): r for r in read_records(kept)}
         records = [done[cell] for cell in run.cells if cell in done]
     else:
-        records = run_cells(work, run.cells, kept, workers=run.workers)
+        records = run_cells(work, run.cells, kept, executor=run.workers)
     path = report(run, records)
     print(path)
     return path

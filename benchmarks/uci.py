@@ -1,7 +1,7 @@
 """Regression on UCI sets: our ensembles beside what people use, on the 20 standard splits.
 
 python -m benchmarks.uci [--data-dir DIR] [--sets concrete yacht] [--methods "MC dropout"]
-                         [--splits 20] [--workers 2] [--quick] [--out DIR] [--kept FILE]
+                         [--splits 20] [--workers 2|ray] [--quick] [--out DIR] [--kept FILE]
 python -m benchmarks.uci --join FILE --join FILE [--out DIR]
 
 Settings are chosen on a fifth of each split's training rows. One cell, one method on one split, is
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.comparison.cells import Cell, run_cells
+from benchmarks.comparison.cells import Cell, cell_executor, run_cells
 from benchmarks.record_file import Record, write_records
 from benchmarks.regression.listed import EXACT, FAMILY, NAMES, PEERS, SAMPLED, WITH_PRIOR
 from benchmarks.regression.uci_cells import run_cell
@@ -45,7 +45,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", choices=tuple(FILES), default=tuple(FILES))
     parser.add_argument("--methods", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--splits", type=int, default=PUBLISHED_SPLITS)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=cell_executor, default="2")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--kept", type=Path)
@@ -54,8 +54,6 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 2 <= options.splits <= PUBLISHED_SPLITS:
         parser.error(f"--splits: expected 2 to {PUBLISHED_SPLITS}, got {options.splits}.")
-    if options.workers < 1:
-        parser.error(f"--workers: expected 1 or more, got {options.workers}.")
     if options.quick:
         options.sets, options.splits = (QUICK,), QUICK_SPLITS
     for name in () if options.join else options.sets:
@@ -91,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     work = partial(run_cell, folder=options.data_dir, quick=options.quick)
     cells = cells_of(options.sets, options.methods, options.splits)
-    records = run_cells(work, cells, kept, workers=options.workers)
+    records = run_cells(work, cells, kept, executor=options.workers)
     print(report(records, name, arguments, options.out).write(options.out))
 
 

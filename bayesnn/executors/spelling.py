@@ -15,7 +15,7 @@ _WAYS = (
 )
 
 
-def executor_from(text: str, *, gpus: float | None = None) -> Executor:
+def executor_from(text: str, *, gpus: float | None = None, silence: float = 600.0) -> Executor:
     """Return the executor that a few letters name.
 
     Args:
@@ -23,6 +23,7 @@ def executor_from(text: str, *, gpus: float | None = None) -> Executor:
             "local:cuda:0,cuda:1" (devices), "ray" (where `ray.init()` would go), "ray://HOST:PORT"
             (Ray's client port) or "ray:HOST:PORT" (a cluster that this machine belongs to).
         gpus: of each task on Ray.
+        silence: seconds without a report after which a worker is taken to hang.
 
     Returns:
         The executor.
@@ -40,13 +41,13 @@ def executor_from(text: str, *, gpus: float | None = None) -> Executor:
     kind, _, rest = text.partition(":")
     if kind == "local":
         if re.fullmatch(r"[1-9]\d{0,3}", rest):
-            return local_executor(int(rest))
+            return local_executor(int(rest), silence=silence)
         if text == "local" or rest:
-            return local_executor(rest.split(",") if rest else None)
+            return local_executor(rest.split(",") if rest else None, silence=silence)
     if text == "ray":
-        return ray_executor(gpus=gpus)
+        return ray_executor(gpus=gpus, silence=silence)
     if kind == "ray" and re.fullmatch(r"//[^/\s]+:\d+", rest):
-        return ray_executor(text, gpus=gpus)
+        return ray_executor(text, gpus=gpus, silence=silence)
     if kind == "ray" and re.fullmatch(r"[^/\s]+:\d+", rest):
-        return ray_executor(rest, gpus=gpus)
+        return ray_executor(rest, gpus=gpus, silence=silence)
     raise ValueError(f"executor: expected {_WAYS}, got {text!r}.")

@@ -86,7 +86,7 @@ def test_differences_are_paired_by_split():
     [
         (["--methods", "magic"], "expected some of single network"),
         (["--seeds", "0"], "--seeds: expected at least 1"),
-        (["--workers", "0"], "--workers: expected at least 1"),
+        (["--workers", "0"], "--workers: expected a number of processes"),
         (["--quick", "--set", "mnist"], "digits alone"),
         (["--fashion", "/nowhere"], "expected Fashion-MNIST's"),
     ],

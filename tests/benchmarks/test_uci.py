@@ -78,7 +78,7 @@ def test_cells_come_split_by_split_and_chains_on_small_sets_alone():
     [
         (["--splits", "21", "--quick"], "expected 2 to 20, got 21"),
         (["--splits", "1", "--quick"], "expected 2 to 20, got 1"),
-        (["--workers", "0", "--quick"], "expected 1 or more, got 0"),
+        (["--workers", "0", "--quick"], "--workers: expected a number of processes"),
         (["--sets", "boston"], "boston"),
         (["--methods", "magic"], "magic"),
         (["--data-dir", "/nowhere"], "expected concrete.txt in /nowhere"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def test_a_machine_that_leaves_changes_nothing(tmp_path: Path) -> None:
         assert left == ["second"]
         # the same pieces on the machine that is left
         with executor.kept() as workers:
-            assert workers.n_workers() == 1
+            _wait_until(lambda: workers.n_workers() == 1)  # Ray learns of it after a while
             again = regressor(**long, executor=AsIfTwo(workers)).fit(X, y)
     assert_same(found, again, relative=0.0)
 
@@ -79,12 +80,12 @@ def test_a_cluster_is_reached_through_its_clients_port(tmp_path: Path) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    port = 23456
+    port = _free_port()
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 2, "ray_client_server_port": port}
     )
     try:
-        time.sleep(3.0)  # until its client's port is open
+        _wait_until(lambda: _listens(port))
         with ray_executor(f"ray://127.0.0.1:{port}", silence=8.0).kept() as workers:
             assert workers.n_workers() == 2
             assert sorted(workers.run(jobs.killed_once, range(2), shared=tmp_path)) == [
@@ -99,6 +100,24 @@ def test_a_cluster_is_reached_through_its_clients_port(tmp_path: Path) -> None:
         assert not ray.is_initialized()
     finally:
         cluster.shutdown()
+
+
+def _wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 class AsIfTwo:
