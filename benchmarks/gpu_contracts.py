@@ -32,7 +32,7 @@ def outcomes(junit: Path) -> dict[str, Counter[str]]:
             "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds
             else "passed"
         )  # fmt: skip
-        module = case.get("classname", "?")
+        module = case.get("classname") or f"collecting {case.get('name')}"
         counts.setdefault(module, Counter())[outcome] += 1
     return counts
 
