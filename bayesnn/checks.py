@@ -71,7 +71,7 @@ def _as_real_tensor(value: ArrayLike | Tensor, name: str) -> Tensor:
                 array = array.astype(np.float64)  # what torch cannot hold
             # a copy: torch cannot hold read-only or negatively strided memory
             value = torch.from_numpy(np.array(array, order="C"))
-        except (TypeError, ValueError) as error:
+        except (OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"{name}: expected an array of real numbers, got {error}.") from error
     if value.is_complex():
         raise ValueError(f"{name}: expected real numbers, got complex ones; pass .real.")
@@ -108,5 +108,7 @@ def check_count(value: Any, name: str, *, minimum: int = 1) -> int:
         20
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-        raise ValueError(f"{name}: expected a whole number of at least {minimum}, got {value!r}.")
+        raise ValueError(
+            f"{name}: expected a whole number of at least {minimum}, got {value!r:.40}."
+        )
     return int(value)

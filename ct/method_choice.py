@@ -11,6 +11,7 @@ from bayesnn.inference.hmc import no_u_turn, random_length
 from bayesnn.kernels import nngp, ntk
 from ct.classical.tv_differences import anisotropic, isotropic
 from ct.classical.windows import WINDOWS
+from ct.data.shown import shown
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.fourier_network import FourierNetwork
 from ct.inr.hash_grid import HashGrid
@@ -109,7 +110,7 @@ def _of_network(key: str) -> bool:
 
 def _one_of(choices: Mapping[str, Any], name: Any, what: str) -> Any:
     if not isinstance(name, str) or name not in choices:
-        raise ValueError(f"{what}: expected {' or '.join(choices)}, got {name!r}.")
+        raise ValueError(f"{what}: expected {' or '.join(choices)}, got {shown(repr(name), 40)}.")
     return choices[name]
 
 
@@ -119,7 +120,8 @@ def _checked(settings: Settings, target: Callable[..., Any], what: str) -> dict[
     for key, value in settings.items():
         if key not in known:
             raise ValueError(
-                f"{what}: no setting is called {key!r}; its settings are {', '.join(known)}."
+                f"{what}: no setting is called {shown(key, 40)!r}; its settings are "
+                f"{', '.join(known)}."
             )
         default = known[key].default
         if value is None and default is None:
@@ -129,7 +131,9 @@ def _checked(settings: Settings, target: Callable[..., Any], what: str) -> dict[
             choices = _NAMED.get(key) or {default.__name__: default}
             checked[key] = _one_of(choices, value, f"{what}: {key}")
         elif isinstance(default, int | float) and not _like(value, default):
-            raise ValueError(f"{what}: {key}: expected a value like {default!r}, got {value!r}.")
+            raise ValueError(
+                f"{what}: {key}: expected a value like {default!r}, got {shown(repr(value), 40)}."
+            )
     return checked
 
 

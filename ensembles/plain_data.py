@@ -7,6 +7,7 @@ whatever it says.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -138,7 +139,7 @@ def decode(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
     decoders: dict[str, Callable[[], Any]] = {
         "tensor": lambda: tensors[inner],
         "array": lambda: _decode_array(*inner),
-        "array_dtype": lambda: np.dtype(inner),
+        "array_dtype": lambda: _array_dtype(inner),
         "tensor_dtype": lambda: _DTYPES[inner],
         "mapping": lambda: {name: decode(part, tensors) for name, part in inner.items()},
         "tuple": lambda: tuple(decode(part, tensors) for part in inner),
@@ -163,11 +164,18 @@ def _encode_array(value: Any, key: str) -> Any:
 
 
 def _decode_array(type_name: Any, items: Any) -> Any:
-    dtype = np.dtype(type_name)
+    dtype = _array_dtype(type_name)
     n_items = np.array(items, dtype=object).size
-    if dtype.kind not in "biufUO" or n_items * dtype.itemsize > _LARGEST_ARRAY:
+    if n_items * dtype.itemsize > _LARGEST_ARRAY:
         raise TypeError(f"expected short arrays of numbers and strings, found {n_items} of {dtype}")
     return np.array(items, dtype=dtype)
+
+
+def _array_dtype(name: Any) -> np.dtype[Any]:
+    # as `dtype.str` spells it; NumPy reads far more than that
+    if not isinstance(name, str) or not re.fullmatch(r"[<>|][biufUO]\d{0,9}", name):
+        raise TypeError(f"expected a type of numbers or strings, found {name!r:.40}")
+    return np.dtype(name)
 
 
 def _decode_object(name: Any, settings: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -22,6 +22,16 @@ class Standardizer:
     y_mean: Float[Tensor, " k"]
     y_scale: Float[Tensor, " k"]
 
+    def __post_init__(self) -> None:
+        """Refuse what would be broadcast to other numbers of points.
+
+        Raises:
+            TypeError: no vectors, as in a damaged file.
+        """
+        shapes = [list(one.shape) for one in (self.x_mean, self.x_scale, self.y_mean, self.y_scale)]
+        if any(len(shape) != 1 for shape in shapes):
+            raise TypeError(f"expected a number a column, found shapes {shapes}")
+
     def inputs(self, x: Float[Tensor, "n ..."], dtype: torch.dtype) -> Float[Tensor, "n ..."]:
         """Return standardised inputs."""
         return ((x.double() - self.x_mean) / self.x_scale).to(dtype)

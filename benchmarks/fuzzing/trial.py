@@ -95,7 +95,7 @@ def _read(path: Path, read: Callable[[Path], object]) -> tuple[str, str]:
             return "memory", said
         if type(error) not in {ValueError, DamagedFileError}:
             return "error", said + _where(error)
-        if not _is_clear(str(error)):
+        if not is_clear(str(error)):
             return "message", said + _where(error)
         return REFUSED, said
     return ACCEPTED, ""
@@ -115,7 +115,7 @@ def _ran_out(error: BaseException | None) -> bool:
     return False
 
 
-def _is_clear(message: str) -> bool:
+def is_clear(message: str) -> bool:
     """Return whether a message is one short line of a whole sentence."""
     return (
         20 < len(message) <= _LONGEST_MESSAGE

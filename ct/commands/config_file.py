@@ -16,6 +16,8 @@ from ct.data.shown import shown
 _LARGEST = 2**20
 """Bytes of a configuration; what would be made of more of them takes many times their size."""
 
+_MOST_BITS = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigFile:
@@ -42,8 +44,8 @@ def read_config(path: Path, types: Mapping[str, type]) -> ConfigFile:
         What it says.
 
     Raises:
-        ValueError: the file is missing, no JSON or TOML object, or holds an unknown name or a
-            value of another type.
+        ValueError: the file is missing, no JSON or TOML object, or holds an unknown name, a value
+            of another type or a whole number of more than 64 bits.
     """
     read_start(path)
     if path.stat().st_size > _LARGEST:
@@ -62,6 +64,7 @@ def read_config(path: Path, types: Mapping[str, type]) -> ConfigFile:
             content = parse_json(text)
         else:
             raise ValueError("the name must end in .json or .toml")
+        _check_whole_numbers(content)
     except ValueError as error:  # the parsers' errors are ValueErrors too
         raise ValueError(
             f"{path}: expected a JSON or TOML configuration ({shown(error)})."
@@ -87,6 +90,16 @@ def _toml(text: str) -> Any:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _check_whole_numbers(content: Any) -> None:
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise ValueError(f"a whole number in it has {value.bit_length()} bits")
 
 
 def _plain(key: str) -> str:

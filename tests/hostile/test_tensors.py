@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -88,6 +89,10 @@ FORGED: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda c: {**c, "fitted": {**c["fitted"], "a_": {"array": ["<U100000000", ["a"]]}}},
         "expected short arrays",
     ),
+    "labels by an old name": (
+        lambda c: {**c, "fitted": {**c["fitted"], "a_": {"array": ["a5", ["a"]]}}},
+        "expected a type of numbers or strings, found 'a5'",
+    ),
     "objects": (
         lambda c: {**c, "fitted": {**c["fitted"], "method_": {"object": "eval", "settings": {}}}},
         "the object 'eval' is unknown",
@@ -104,6 +109,20 @@ FORGED: dict[str, tuple[Callable[[Any], Any], str]] = {
         "damaged|expected",
     ),
 }
+
+
+@pytest.mark.parametrize("shape", [(0, 1), (2, 1), (1, 1, 1)])
+def test_units_of_another_number_of_points(
+    tmp_path: Path, whole: list[bytes], shape: tuple[int, ...], as_users_run: None
+) -> None:
+    """They would be broadcast at the one point at which a loaded ensemble is tried."""
+    header, _ = parts(whole[REGRESSOR])
+    metadata, tensors = header["__metadata__"], load_tensors(whole[REGRESSOR])
+    (name,) = (one for one in tensors if one.endswith("x_mean"))
+    tensors[name] = torch.zeros(shape, dtype=torch.float64)
+    metadata["sha256"] = _digest(tensors, metadata)
+    path = put(tmp_path, save_tensors(tensors, metadata))
+    refused(lambda: EnsembleRegressor.load(path), path, "damaged|do not fit")
 
 
 @pytest.mark.parametrize("case", FORGED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from random import Random
 
@@ -14,6 +15,7 @@ from ct.commands.config_file import read_config
 from ct.data.angle_options import parse_angles
 from ct.data.shown import shown
 from ct.geometry_json import geometry_from_json
+from ct.method_choice import choose_method
 from tests.hostile.refusals import put, refused
 
 TYPES = {"seed": int, "settings": dict}
@@ -26,6 +28,8 @@ TYPES = {"seed": int, "settings": dict}
         ("a.toml", b"a = " + b"[" * 20_000, "nested too deeply|configuration"),
         ("a.json", b'{"seed": 1, "seed": 2}', "'seed' stands twice"),
         ("a.json", b'{"seed": ' + b"9" * 5000 + b"}", "configuration"),
+        ("a.toml", b"seed = 0x" + b"f" * 9000, "a whole number in it has 36000 bits"),
+        ("a.toml", b"[settings]\na = [{b = 0x" + b"f" * 17 + b"}]", "has 68 bits"),
         ("a.json", b'{"seed": "' + b"x" * 10**6 + b'"}', "seed: expected int, got"),
         ("a.json", b'{"\\u001b[2J": 1}', "unknown '[?]\\[2J'"),
         ("a.json", b" " * 2**21, "at most 1048576 bytes"),
@@ -35,6 +39,28 @@ TYPES = {"seed": int, "settings": dict}
 def test_configurations(tmp_path: Path, name: str, content: bytes, named: str) -> None:
     path = put(tmp_path, name, content)
     refused(lambda: read_config(path, TYPES), path, named)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"n_samples": "x" * 10**5}, "n_samples: expected a value like 50, got 'xxx"),
+        ({"mean": ["x" * 10**5]}, "mean: expected mc-dropout or .*, got .'xxx"),
+        ({"x" * 10**5: 1}, "no setting is called 'xxx"),
+    ],
+    ids=["value", "choice", "name"],
+)
+def test_long_words_are_shown_short(settings: dict[str, object], named: str) -> None:
+    with pytest.raises(ValueError, match=named) as caught:
+        choose_method("jackknife", settings)
+    assert len(str(caught.value)) < 400
+
+
+def test_numbers_beyond_floats(tmp_path: Path) -> None:
+    scan = {"kind": "parallel-beam", "angles": [0.0, 10**400], "n_detectors": 9}
+    text = json.dumps({"version": 1, "grid": {"shape": [8, 8]}, "scan": scan})
+    with pytest.raises(ValueError, match="angles: expected an array of real numbers"):
+        geometry_from_json(text)
 
 
 def test_lists_of_angles(tmp_path: Path) -> None:
