@@ -98,13 +98,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.only is not None:
         return _one(chosen[0], options.only, options.keep)
     n_inputs = options.inputs or (_QUICK_INPUTS if options.quick else _INPUTS)
-    given = sys.argv[1:] if arguments is None else arguments
-    command = command_line("python", "-m", "benchmarks.fuzz", *given)
+    # the report is of all formats, also of those that were run before
+    command = command_line("python", "-m", "benchmarks.fuzz", "--inputs", str(n_inputs))
     records = read_records(options.out / "fuzz_formats.json")
     for one in chosen:
         record = run_format(one, n_inputs)
         print(*row(record), sep=" | ", flush=True)
-        records = [kept for kept in records if kept["format"] != one.name] + [record]
+        kept = {old["format"]: old for old in records} | {one.name: record}
+        records = [kept[name] for name in FORMATS if name in kept]
         write_records(options.out / "fuzz_formats.json", records)
         report(records, command).write(options.out)
     return int(any(one["findings"] for one in records))

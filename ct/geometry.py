@@ -46,7 +46,7 @@ class ImageGrid:
             rows, columns = shape
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"shape: expected two whole numbers (rows, columns), got {shape!r}."
+                f"shape: expected two whole numbers (rows, columns), got {shape!r:.40}."
             ) from error
         checked = (check_count(rows, "shape: rows"), check_count(columns, "shape: columns"))
         object.__setattr__(self, "shape", checked)
@@ -194,7 +194,7 @@ class FanBeam:
         set_views_and_bins(self, angles, n_detectors, detector_spacing, center)
         object.__setattr__(self, "source_offset", finite_number(source_offset, "source_offset"))
         if not isinstance(curved, bool):
-            raise ValueError(f"curved: expected True or False, got {curved!r}.")
+            raise ValueError(f"curved: expected True or False, got {curved!r:.40}.")
         object.__setattr__(self, "curved", curved)
         widest = float(self.detector_positions.abs().max()) / far
         if curved and widest >= math.pi / 2:

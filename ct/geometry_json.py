@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from bayesnn.plain_json import parse_json
+from ct.data.shown import shown
 from ct.geometry import FanBeam, ImageGrid, ParallelBeam, Scan
 
 _FORMAT_VERSION = 1
@@ -70,7 +71,7 @@ def geometry_from_json(text: str) -> tuple[ImageGrid, Scan]:
     try:
         return ImageGrid(**_object(content, "grid")), _KINDS[kind](**fields)
     except TypeError as error:  # fields missing or unknown
-        raise ValueError(f"geometry: {error}.") from error
+        raise ValueError(f"geometry: {shown(error)}.") from error
 
 
 def _object(content: dict[str, Any], key: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _VERSION = 2  # raise it whenever older code would misread the file
 
 _LARGEST_POINT = 2**22  # values of a point at which a loaded ensemble is tried
 
+_NO_TARGETS = np.dtype(float)  # classifiers keep no type of theirs
 # what prediction needs of every estimator; a file without it is refused
 _NEEDED = (
     "input_shape_",
@@ -143,6 +144,9 @@ def _restore(
             raise KeyError(name)
     if not isinstance(fitted["method_"], Method):
         raise TypeError("its method is none")
+    y_dtype = fitted.get("y_dtype_", _NO_TARGETS)
+    if not isinstance(y_dtype, np.dtype) or y_dtype.kind != "f":
+        raise TypeError("its y_dtype_ is no floating type")
     network = decode_network(content["network"], tensors, fitted["params_"], given)
     settings = {name: decode(plain, tensors) for name, plain in content["settings"].items()}
     model = cls(network if content["network_given"] else None, **settings)

@@ -100,6 +100,10 @@ FORGED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "nested 100,000 deep": (lambda _: "[" * 100_000, "nested too deeply"),
     "a number of 5,000 digits": (lambda _: "9" * 5000, "description is damaged"),
     "a name twice": (lambda c: json.dumps(c)[:-1] + ', "settings": {}}', "stands twice"),
+    "predictions of another type": (
+        lambda c: {**c, "fitted": {**c["fitted"], "y_dtype_": "a"}},
+        "its y_dtype_ is no floating type",
+    ),
     "no shape": (
         lambda c: {**c, "fitted": {**c["fitted"], "input_shape_": 3}},
         "its input_shape_ is no shape",

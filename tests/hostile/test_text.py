@@ -63,6 +63,29 @@ def test_numbers_beyond_floats(tmp_path: Path) -> None:
         geometry_from_json(text)
 
 
+@pytest.mark.parametrize(
+    ("grid", "scan"),
+    [
+        ({"shape": "x" * 10**5}, {}),
+        ({}, {"curved": "x" * 10**5}),
+        ({}, {"n_detecto\x1b[2J": 9}),
+    ],
+    ids=["shape", "curved", "name"],
+)
+def test_geometries_show_words_of_files_short(
+    grid: dict[str, object], scan: dict[str, object], as_users_run: None
+) -> None:
+    kind = {"kind": "fan-beam", "source_origin": 50.0, "source_detector": 80.0}
+    rays = {**kind, "angles": [0.0, 1.0], "n_detectors": 9, "curved": False}
+    text = json.dumps({"version": 1, "grid": {"shape": [8, 8]}, "scan": rays})
+    assert geometry_from_json(text)[0].shape == (8, 8)
+    text = json.dumps({"version": 1, "grid": {"shape": [8, 8], **grid}, "scan": {**rays, **scan}})
+    with pytest.raises(ValueError, match=r"got|argument") as caught:
+        geometry_from_json(text)
+    assert len(str(caught.value)) < 200
+    assert str(caught.value).isprintable()
+
+
 def test_lists_of_angles(tmp_path: Path) -> None:
     path = put(tmp_path, "angles.txt", b"1 " * 2**22)
     refused(lambda: parse_angles(str(path), degrees=True), path, "at most 4194304 bytes")
