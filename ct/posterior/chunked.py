@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import torch
 
 from ct import slices
-from ensembles.memory import PeakMemory
+from ensembles.memory import PeakMemory, tensors_within
 
 T = TypeVar("T")
 _DEVICE_SHARE = 4  # a GPU's memory over this is the budget there
@@ -97,6 +97,28 @@ def memory_budget(device: torch.device, given: int | None = None) -> int:
     if device.type != "cuda":
         return slices.MEMORY_BUDGET
     return int(torch.cuda.get_device_properties(device).total_memory) // _DEVICE_SHARE
+
+
+def trained_at_once(each: int, device: torch.device, given: int | None) -> int:
+    """Return how many members or fits are trained at once, at least one.
+
+    A budget that was given is of the process, which on a CPU takes more than its tensors
+    (`ensembles.memory.MALLOC`); the default is of the tensors alone.
+
+    Args:
+        each: bytes of tensors that one takes.
+        device: where they are trained.
+        given: what the user said, as in `Problem.memory_budget`; None for nothing.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> trained_at_once(100, torch.device("cpu"), 2000)
+        5
+    """
+    budget = tensors_within(given, device) or memory_budget(device)
+    return max(1, budget // max(each, 1))
 
 
 def peak_bytes(work: Callable[[], object]) -> int:

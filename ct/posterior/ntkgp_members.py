@@ -15,7 +15,7 @@ from bayesnn.networks import prior_precision
 from bayesnn.seeds import seeded_generator
 from ct.checkpoint import Checkpoint
 from ct.inr.wide_network import WideImage
-from ct.posterior.chunked import memory_budget, peak_bytes
+from ct.posterior.chunked import memory_budget, peak_bytes, trained_at_once
 from ct.posterior.perturbation import perturbed_sinograms
 from ct.posterior.ray_observation import RayObservation, ray_observation
 from ct.posterior.side_by_side import stacked
@@ -96,8 +96,7 @@ class MemberWork:
             problem.projector.T(problem.sinogram)  # weights made on first use do not count
             one, descent = range(1), replace(self._trainer, steps=1)
             each = peak_bytes(lambda: self._by_adam(one, descent, None, lambda _: None))
-        budget = memory_budget(problem.sinogram.device, problem.memory_budget)
-        return budget // max(each, 1)
+        return trained_at_once(each, problem.sinogram.device, problem.memory_budget)
 
     def members(
         self, numbers: range, checkpoint: Checkpoint, report: Callable[[int], None]

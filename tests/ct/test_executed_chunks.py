@@ -91,7 +91,7 @@ def test_slices_are_read_when_a_worker_is_free_for_them(
 def test_chunks_of_slices_are_those_of_one_process(
     long_stack: Path, tmp_path: Path, n_slices: int
 ) -> None:
-    budget = n_slices * 4 * 4 * (32 * 32 + 60 * 47)  # the four copies of filtered back-projection
+    budget = n_slices * 5 * 4 * (32 * 32 + 60 * 47)  # the five copies of filtered back-projection
     for name, executor in (("here.h5", None), ("there.h5", ScatteredExecutor())):
         reconstruct_file(
             fbp_config(

@@ -17,7 +17,7 @@ from ct.slices import MEMORY_BUDGET, SliceSolver
 GRID = ct.ImageGrid((64, 48))
 SCAN = ct.ParallelBeam([k * math.pi / 20 for k in range(20)], n_detectors=81)
 VALUES = 64 * 48 + 20 * 81
-COPIES = 4  # of filtered back-projection
+COPIES = 5  # of filtered back-projection
 GIB = 2**30
 
 

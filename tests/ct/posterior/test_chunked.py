@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ct import slices
-from ct.posterior.chunked import in_chunks, memory_budget, peak_bytes
+from ct.posterior.chunked import in_chunks, memory_budget, peak_bytes, trained_at_once
+from ensembles.memory import MALLOC
 
 
 @pytest.mark.parametrize("n", [1, 5, 12])
@@ -47,6 +48,13 @@ def test_what_does_not_fit_alone_is_an_error():
 def test_the_budget_is_that_of_slices(monkeypatch):
     monkeypatch.setattr(slices, "MEMORY_BUDGET", 1234)
     assert memory_budget(torch.device("cpu")) == 1234
+    assert trained_at_once(100, torch.device("cpu"), None) == 12
+
+
+def test_a_budget_that_was_given_is_of_the_process():
+    assert trained_at_once(100, torch.device("cpu"), 1234) == int(1234 / MALLOC) // 100
+    assert trained_at_once(100, torch.device("cuda"), 1234) == 12
+    assert trained_at_once(100, torch.device("cpu"), 1) == 1
 
 
 def test_peak_memory_counts_what_lives_at_once_and_what_gradients_keep():
