@@ -1,21 +1,25 @@
 """Does anything get lost? Real faults, tried many times: `python -m benchmarks.faults [--quick]`.
 
 Each fault is caused for good: processes are killed by the system, disks are full, files are cut.
-`--only WORD` tries the kinds whose names hold the word, for a look; the report is of all.
+`--only WORD` tries the kinds whose names hold the word, or the words; what is kept of the others,
+in `faults_kinds.json` beside the report, stays in it.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.fault_cases import (
     fit_disk,
     fit_killed,
     fit_states,
+    foreign_files,
     reconstruction_killed,
     reconstruction_states,
+    workers,
 )
 from benchmarks.fault_cases.case import Tally, tally
 from benchmarks.report import RESULTS, Report, command_line
@@ -26,6 +30,8 @@ CASES = (
     *fit_disk.CASES,
     *reconstruction_killed.CASES,
     *reconstruction_states.CASES,
+    *foreign_files.CASES,
+    *workers.CASES,
 )
 COLUMNS = ("fault", "tried", "while at work", "survived", "results equal", "seconds")
 
@@ -36,27 +42,41 @@ MEANING = (
     "went on. Results equal: the same bits as without the fault."
 )
 
+IN_PARTS = "Kinds were tried in several calls, by `--only`; each kind is of one call."
+
 
 def main(arguments: list[str] | None = None) -> Path:
     """Try all faults, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one or two tries of each kind")
-    parser.add_argument("--only", default="", help="kinds of faults whose names hold this word")
+    parser.add_argument(
+        "--only", default=[""], nargs="+", help="kinds of faults whose names hold one of these"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     options = parser.parse_args(arguments)
-    words = sys.argv[1:] if arguments is None else arguments
-    command = command_line("python", "-m", "benchmarks.faults", *words)
-    tallies: list[Tally] = []
+    command = command_line("python", "-m", "benchmarks.faults", *["--quick"] * options.quick)
+    kept = options.out / "faults_kinds.json"
+    tallies = _read(kept) if any(options.only) else {}
     written = options.out / "faults.md"
     for case in CASES:
-        if options.only in case.name:
-            tallies.append(tally(case, quick=options.quick))
-            print(_row(tallies[-1]), *tallies[-1].failures, flush=True)
-            written = _report(tallies, command).write(options.out)  # kept at once
+        if any(word in case.name for word in options.only):
+            tallies[case.name] = tally(case, quick=options.quick)
+            print(_row(tallies[case.name]), *tallies[case.name].failures, flush=True)
+            ordered = [tallies[one.name] for one in CASES if one.name in tallies]
+            kept.write_text(json.dumps([asdict(one) for one in ordered], indent=1))
+            calls = [] if options.only == [""] else [IN_PARTS]
+            written = _report(ordered, command, calls).write(options.out)  # kept at once
     return written
 
 
-def _report(tallies: list[Tally], command: str) -> Report:
+def _read(kept: Path) -> dict[str, Tally]:
+    if not kept.exists():
+        return {}
+    found = [Tally(**one) for one in json.loads(kept.read_text())]
+    return {one.name: one for one in found}
+
+
+def _report(tallies: list[Tally], command: str, calls: list[str]) -> Report:
     return Report(
         name="faults",
         title="What faults leave behind",
@@ -66,6 +86,7 @@ def _report(tallies: list[Tally], command: str) -> Report:
         lead=_lead(tallies),
         notes=[
             MEANING,
+            *calls,
             *(f"Skipped: {one.name}: {one.skipped}." for one in tallies if one.skipped),
             *(f"Failed: {one.name}: {failure}." for one in tallies for failure in one.failures),
         ],

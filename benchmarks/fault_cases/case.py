@@ -6,6 +6,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,12 +43,14 @@ class FaultCase:
         quick: how often in a smoke run.
         attempt: its number, which everything random comes from, and an empty folder -> what came
             out.
+        around: what all attempts are made within, such as workers that are slow to start.
     """
 
     name: str
     tries: int
     quick: int
     attempt: Callable[[int, Path], Outcome]
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +81,19 @@ class Tally:
 def tally(case: FaultCase, *, quick: bool) -> Tally:
     """Try a kind of fault as often as the case says."""
     began = time.monotonic()
-    outcomes, failures = [], []
-    for number in range(case.quick if quick else case.tries):
-        try:
-            outcome = _attempt(case, number)
-        except NotPossibleError as error:
-            return Tally(
-                name=case.name, tried=0, struck=0, survived=0, equal=0, seconds=0.0, failures=(),
-                skipped=str(error),
-            )  # fmt: skip
-        except (*FAILURES, AssertionError) as error:
-            outcome = Outcome(struck=True, survived=False, equal=False)
-            failures.append(f"{number}: {said(error)}")
-        else:
-            if not (outcome.survived and outcome.equal):
-                failures.append(f"{number}: {outcome}")
-        outcomes.append(outcome)
+    outcomes: list[Outcome] = []
+    failures: list[str] = []
+    try:
+        with case.around():
+            for number in range(case.quick if quick else case.tries):
+                outcome, failure = _tried(case, number)
+                outcomes.append(outcome)
+                failures += [f"{number}: {failure}"] if failure else []
+    except NotPossibleError as error:
+        return Tally(
+            name=case.name, tried=0, struck=0, survived=0, equal=0, seconds=0.0, failures=(),
+            skipped=str(error),
+        )  # fmt: skip
     return Tally(
         name=case.name,
         tried=len(outcomes),
@@ -103,6 +103,15 @@ def tally(case: FaultCase, *, quick: bool) -> Tally:
         seconds=time.monotonic() - began,
         failures=tuple(failures),
     )
+
+
+def _tried(case: FaultCase, number: int) -> tuple[Outcome, str]:
+    """Return what came out, and what was wrong with it."""
+    try:
+        outcome = _attempt(case, number)
+    except (*FAILURES, AssertionError) as error:
+        return Outcome(struck=True, survived=False, equal=False), said(error)
+    return outcome, "" if outcome.survived and outcome.equal else str(outcome)
 
 
 def _attempt(case: FaultCase, number: int) -> Outcome:

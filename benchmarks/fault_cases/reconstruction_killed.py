@@ -1,31 +1,23 @@
-"""Kill −9 of reconstructions from file to file, and of the workers that do them."""
+"""Kill −9 of reconstructions from file to file."""
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import tempfile
-import threading
 import time
 from functools import cache
 from pathlib import Path
 
-from bayesnn.executors import local_executor
 from benchmarks.fault_cases.case import FaultCase, Outcome
-from ct.partial_result import PartialResult
 from tests.faults.children import ran, started
 from tests.faults.kept_reconstructions import (
-    reconstructed,
     reconstruction,
     scan_of_slices,
-    use_walk,
     walk,
     walk_killed_in,
 )
 from tests.faults.whole_reconstructions import assert_reconstruction_is_whole
-
-N_WORKERS, N_SLICES = 4, 12
 
 
 @cache
@@ -85,51 +77,6 @@ def killed_in_an_operation(number: int, folder: Path) -> Outcome:
     )
 
 
-def workers_killed(number: int, folder: Path) -> Outcome:
-    """Kill half of four workers at once, twice at random moments, while they are in slices."""
-    rng, written = random.Random(number), []
-    use_walk(steps=30)
-    whole = reconstructed(scan(N_SLICES), folder / "whole.h5")
-    use_walk(steps=30, pause=0.02)
-    write, struck = PartialResult.write, []
-
-    def noted(self: PartialResult, chunk: int, *words: object) -> None:
-        written.append(chunk)
-        write(self, chunk, *words)
-        if len(written) in {2, 5}:
-            threading.Timer(rng.random(), lambda: struck.append(_kill_half(rng))).start()
-
-    PartialResult.write = noted
-    try:
-        executor = local_executor(N_WORKERS, threads=1)
-        found = reconstructed(scan(N_SLICES), folder / "rec.h5", executor=executor)
-    finally:
-        PartialResult.write = write
-    once = sorted(written) == list(range(N_SLICES))
-    return Outcome(
-        struck=sum(struck) >= N_WORKERS // 2,
-        survived=once and _only(folder / "rec.h5"),
-        equal=found == whole,
-    )
-
-
-def _kill_half(rng: random.Random) -> int:
-    """Kill half of the workers of this process; return how many."""
-    pids = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _is_worker(path)]
-    chosen = rng.sample(pids, min(len(pids), N_WORKERS // 2))
-    for pid in chosen:
-        os.kill(pid, signal.SIGKILL)
-    return len(chosen)
-
-
-def _is_worker(process: Path) -> bool:
-    try:
-        parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-        return parent == os.getpid() and b"worker_main" in (process / "cmdline").read_bytes()
-    except OSError:  # it has ended
-        return False
-
-
 def _only(output: Path) -> bool:
     """Return whether nothing but results stands there; a probe of the folder has no content."""
     left = [path for path in output.parent.iterdir() if path.name.startswith(".")]
@@ -148,11 +95,5 @@ CASES = (
         tries=220,
         quick=2,
         attempt=killed_in_an_operation,
-    ),
-    FaultCase(
-        name="reconstruct: kill −9 of half of four workers at once, twice",
-        tries=8,
-        quick=0,
-        attempt=workers_killed,
     ),
 )

@@ -41,15 +41,15 @@ def damaged(number: int, folder: Path) -> Outcome:
     """Damage one file of an interrupted run: it is named, and nothing of it is believed."""
     bits, rng, output = undisturbed(STEPS), random.Random(number), folder / "rec.h5"
     use_walk(steps=STEPS)
-    _interrupted(output, rng.uniform(0.3, 3.7))
+    interrupted(output, rng.uniform(0.3, 3.7))
     states = sorted(state_path(output).glob("[!.]*"))
     path = rng.choice([partial_path(output), journal_path(output), *states[:1]])
     rng.choice(list(DAMAGES.values()))(path, rng)
-    found, said = _resumed(output)
+    found, said = resumed(output)
     if "nothing says of which work" in found:  # refused, by name, with what to do
         for left in (partial_path(output), journal_path(output)):
             left.unlink()
-        return Outcome(struck=True, survived=path.name in found, equal=_resumed(output)[0] == bits)
+        return Outcome(struck=True, survived=path.name in found, equal=resumed(output)[0] == bits)
     named = all(path.name in one for one in said)
     return Outcome(struck=True, survived=named, equal=found == bits)
 
@@ -67,7 +67,7 @@ def full_disk(number: int, folder: Path) -> Outcome:
                 if done >= at and not ballast:
                     ballast.append(fill(disk, leaving=rng.choice([0, 0, 4, 8])))
 
-            found, _ = _resumed(output, fill_up)
+            found, _ = resumed(output, fill_up)
             full = "No space left on device" in found
             ballast[0].unlink()
             kept = len(assert_reconstruction_is_whole(output))
@@ -138,7 +138,8 @@ def two_at_once(number: int, folder: Path) -> Outcome:
     )
 
 
-def _interrupted(output: Path, done: float) -> None:
+def interrupted(output: Path, done: float) -> None:
+    """Reconstruct until so many slices are done, and press Ctrl-C."""
     try:
         reconstructed(scan(), output, progress=interrupt_after(done, 4))
     except KeyboardInterrupt:
@@ -146,7 +147,7 @@ def _interrupted(output: Path, done: float) -> None:
     raise AssertionError("it was not interrupted")
 
 
-def _resumed(output: Path, progress: object = None) -> tuple[str, list[str]]:
+def resumed(output: Path, progress: object = None) -> tuple[str, list[str]]:
     """Go on; return the result's digest or the error, and what was warned of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
