@@ -75,3 +75,13 @@ def test_dicom_of_a_hundred_thousand_elements_in_a_few_kilobytes(tmp_path: Path)
     assert len(content) < 2**13
     with soon_in_little_memory(path):
         assert read_image(path).shape == (1, 8, 8)
+
+
+def test_dicom_of_endless_elements_is_left_when_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time grows with the file; here there is none, so that the test needs none either."""
+    path = put(tmp_path, "a.dcm", saved(image(ExplicitVRLittleEndian)) + bytes(10**5))
+    assert read_image(path).shape == (1, 8, 8)
+    monkeypatch.setattr("ct.data.honest_stream._SECONDS", -3600.0)
+    refused(lambda: read_image(path), path, "reading it does not come to an end")

@@ -104,6 +104,10 @@ FORGED: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda c: {**c, "fitted": {**c["fitted"], "y_dtype_": "a"}},
         "its y_dtype_ is no floating type",
     ),
+    "predictions as texts": (
+        lambda c: {**c, "fitted": {**c["fitted"], "y_dtype_": {"array_dtype": "<U3"}}},
+        "its y_dtype_ is no floating type",
+    ),
     "no shape": (
         lambda c: {**c, "fitted": {**c["fitted"], "input_shape_": 3}},
         "its input_shape_ is no shape",
