@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -19,6 +20,7 @@ from benchmarks.fuzzing import watched
 from benchmarks.fuzzing.file_format import FileFormat
 
 LONGEST = 1.0
+ENDLESS = f"while True: pass  # for {os.getpid()}"
 
 
 def hang() -> None:
@@ -27,7 +29,7 @@ def hang() -> None:
 
 
 def hang_elsewhere() -> None:
-    subprocess.run([sys.executable, "-c", "while True: pass"], check=True)
+    subprocess.run([sys.executable, "-c", ENDLESS], check=True)
 
 
 def raise_another_error() -> None:
@@ -78,7 +80,20 @@ def main() -> None:
         read=do_harm, readers="",
     )  # fmt: skip
     found = watched.trials(harmful, harmful.seeds(), range(len(HARMS)))
-    print(json.dumps([one.outcome for one in found]))
+    outcomes = [one.outcome for one in found]
+    end = time.monotonic() + 60
+    while n_left() and time.monotonic() < end:
+        time.sleep(0.1)
+    print(json.dumps({"outcomes": outcomes, "left": n_left()}))
+
+
+def n_left() -> int:
+    """How many of the processes that files started are still there."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended since
+            count += ENDLESS.encode() in path.read_bytes()
+    return count
 
 
 if __name__ == "__main__":
