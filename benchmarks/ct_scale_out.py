@@ -29,6 +29,7 @@ import torch
 from bayesnn.executors.local import KeptWorkers, local_executor
 from benchmarks.report import RESULTS, Report, command_line
 from benchmarks.scaling.fit_speed import processor_seconds
+from benchmarks.scaling.other_work import busy_cores
 from benchmarks.scaling.slices_trial import Trial
 
 MOST_SLICES, N_COMPARED = 16, 2
@@ -74,7 +75,7 @@ class Times:
     """What was measured so far.
 
     Attributes:
-        load: of the machine at the start.
+        busy: cores that other work kept busy at the start.
         starting: seconds until all workers lived and had done a slice.
         one: seconds of runs by one worker.
         all: seconds of runs by all.
@@ -83,7 +84,7 @@ class Times:
         difference: largest from slices of this process, over the largest value.
     """
 
-    load: float
+    busy: float
     starting: float = 0.0
     one: list[float] = field(default_factory=list)
     all: list[float] = field(default_factory=list)
@@ -102,7 +103,7 @@ def measured(trial: Trial, devices: list[str], rounds: int, *, fixed: bool) -> I
         fixed: whether the number of slices was said.
     """
     kind = torch.device(devices[0]).type
-    times = Times(load=os.getloadavg()[0])
+    times = Times(busy=busy_cores())
     began = time.perf_counter()
     with ExitStack() as stack:
         with _pinned(kind):
@@ -153,7 +154,7 @@ def report(trial: Trial, devices: list[str], times: Times, command: str) -> Repo
             ("processor time of the worker", _seconds(times.busiest_one)),
             ("processor time of the busiest of all", _seconds(times.busiest_all)),
             ("their ratio", f"{work_ratio:.2f}"),
-            ("load of the machine at the start", f"{times.load:.1f}"),
+            ("cores that other work kept busy at the start", f"{times.busy:.1f}"),
             ("starting workers, first slices", _seconds([times.starting])),
             ("largest difference from one process", f"{times.difference:g}"),
         ],

@@ -25,8 +25,9 @@ import torch
 from bayesnn.executors import Executor, local_executor, ray_executor
 from benchmarks.report import RESULTS, Report, command_line
 from benchmarks.scaling import fit_speed, tasks
+from benchmarks.scaling.other_work import busy_cores
 
-BESIDE = "; other work ran beside it, so times and ratios are those of a shared machine."
+BESIDE = ", so times and ratios are those of a shared machine."
 N_TASKS, N_RAY_WORKERS = 2000, 16
 
 
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     size = fit_speed.QUICK if given.quick else fit_speed.GPU if on_gpu else fit_speed.CPU
     rounds = 1 if given.quick else given.rounds
     with_ray = importlib.util.find_spec("ray") is not None and not given.no_ray and not on_gpu
-    load = os.getloadavg()[0]
+    busy = busy_cores()
 
     parts = [_local(devices, size, rounds, n_tasks=20 if given.quick else 500)]
     if with_ray:
@@ -62,8 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
                 ),
                 columns=("executor", "question", "measured", "wanted"),
                 rows=finished + rows,
-                lead=_lead(finished + rows, load),
-                notes=_notes(size, devices, load, with_ray, given.note),
+                lead=_lead(finished + rows, busy),
+                notes=_notes(size, devices, busy, with_ray, given.note),
             )
             print(report.write(given.out), flush=True)
         finished += rows
@@ -166,20 +167,18 @@ def _overhead(name: str, seconds: float) -> tuple[str, ...]:
     return (name, "a task that does nothing, one worker", f"{1e3 * seconds:.1f} ms", "< 50 ms")
 
 
-def _lead(rows: list[tuple[str, ...]], load: float) -> str:
+def _lead(rows: list[tuple[str, ...]], busy: float) -> str:
     said = [
         f"{name}: {measured} times as fast (wanted {wanted})"
         for name, question, measured, wanted in rows
         if question == "how many times as fast"
     ]
-    shared = (
-        f" Other work kept the machine busy (load {load:.1f}), so ratios of wall time mean little."
-    )
-    return "; ".join(said) + "." + (shared if load > 0.5 else "")
+    shared = f" Other work kept {busy:.1f} cores busy, so ratios of wall time mean little."
+    return "; ".join(said) + "." + (shared if busy > 0.3 else "")
 
 
 def _notes(
-    size: fit_speed.Size, devices: list[str], load: float, with_ray: bool, note: str
+    size: fit_speed.Size, devices: list[str], busy: float, with_ray: bool, note: str
 ) -> list[str]:
     members = (
         f"Members: NTKGP-param, an MLP of two layers of {size.width}, {size.rows} rows, Adam with "
@@ -190,8 +189,8 @@ def _notes(
         "Processor time is what would be left of wall time if nothing else ran."
     )
     machine = (
-        f"Load of the machine when this began: {load:.1f} processes on "
-        f"{len(os.sched_getaffinity(0))} cores" + (BESIDE if load > 0.5 else ".")
+        f"Other work kept {busy:.1f} of {len(os.sched_getaffinity(0))} cores busy when this began"
+        + (BESIDE if busy > 0.3 else ".")
     )
     notes = [members, machine]
     if not with_ray:

@@ -41,7 +41,7 @@ class Size:
 
 
 QUICK = Size(rows=64, width=8, batch=32, steps=5)
-CPU = Size(rows=2048, width=256, batch=256, steps=150)
+CPU = Size(rows=4096, width=256, batch=1024, steps=60)  # products, not memory, decide
 GPU = Size(rows=16_384, width=1024, batch=4096, steps=3000, dtype=torch.float32)
 
 
