@@ -49,6 +49,7 @@ class Keeper(Protocol):
 def train_in_chunks(
     train: Callable[[range, Monitor], tuple[Trained, Chunk]],
     read: Callable[[range, Trained], Chunk],
+    take: Callable[[int, Chunk], None],
     *,
     first: int = 0,
     n_members: int,
@@ -57,12 +58,13 @@ def train_in_chunks(
     tell: Sequence[Callback],
     finished: Callable[[range], None] = lambda _: None,
     checkpoint: Keeper | None,
-) -> list[Chunk]:
+) -> None:
     """Train members first … n_members − 1, in chunks that are halved where memory runs out.
 
     Args:
         train: trains the members of a range under a monitor, and makes a result of them.
         read: makes the same result of members that are already trained.
+        take: takes the number of a chunk's first member and its result, in the members' order.
         first: number of the first member that is trained.
         n_members: number of members.
         at_once: members that should fit.
@@ -71,16 +73,12 @@ def train_in_chunks(
         finished: hears of members that are trained.
         checkpoint: where chunks and the state in between are kept; None for nowhere.
 
-    Returns:
-        The results of all chunks, in the members' order.
-
     Raises:
         torch.OutOfMemoryError: not even one member fits.
     """
     size = evenly(n_members - first, at_once)
     earlier = () if checkpoint is None else checkpoint.finished()
     kept = {numbers.start: numbers for numbers in earlier}
-    results: list[Chunk] = []
     warned = False
     full = False
     while first < n_members:
@@ -89,7 +87,7 @@ def train_in_chunks(
             full = False
         if checkpoint is not None and first in kept:
             numbers = kept[first]
-            results.append(read(numbers, checkpoint.trained(numbers, device)))
+            take(first, read(numbers, checkpoint.trained(numbers, device)))
             finished(numbers)
             first = numbers.stop
             if first < n_members:  # the last chunk may be a shorter one
@@ -119,10 +117,10 @@ def train_in_chunks(
             continue  # outside of this handler, which holds on to the memory
         if checkpoint is not None:
             checkpoint.finish(numbers, trained)
-        results.append(result)
+        take(first, result)
+        del trained, result  # before the next chunk needs the memory
         finished(numbers)
         first = numbers.stop
-    return results
 
 
 def evenly(n: int, at_once: int) -> int:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from bayesnn.executors import Executor
@@ -18,9 +15,10 @@ from bayesnn.networks import prior_precision
 from ensembles.checkpoint import Checkpoint, open_checkpoint
 from ensembles.chunks import train_in_chunks
 from ensembles.digest import digest
+from ensembles.gathered import FittedMembers, Gathered
 from ensembles.losses import Loss, SquaredError
-from ensembles.member_training import MemberTraining, Part
-from ensembles.methods.protocol import Method, Params, Shift
+from ensembles.member_training import MemberTraining
+from ensembles.methods.protocol import Method, Params
 from ensembles.preparation import prepared
 from ensembles.progress import Callback, progress_bar
 from ensembles.spread import train_elsewhere
@@ -29,25 +27,6 @@ from ensembles.trainers.gauss_newton import GaussNewton
 from ensembles.trainers.problem import Trainer
 
 SECOND_ORDER_ROWS = 512  # points times outputs up to which the second-order trainer is used
-
-
-@dataclass(frozen=True, kw_only=True)
-class FittedMembers:
-    """Trained members and what their fixed function needs, stacked.
-
-    Attributes:
-        params: θ.
-        shift: the parameter sets of the fixed function, by name.
-        members: the members' numbers; those that failed are missing.
-        converged: which of them met the trainer's criterion.
-        n_steps: most steps that were taken.
-    """
-
-    params: Params
-    shift: Shift
-    members: tuple[int, ...]
-    converged: tuple[bool, ...]
-    n_steps: int
 
 
 def fit_members(
@@ -131,10 +110,12 @@ def fit_members(
             progress_bar(shown=verbose, n_members=n_members, first=first)
         )
         tell: list[Callback] = [draw] if callback is None else [draw, callback]
+        gathered = Gathered(range(first, n_members))
         if executor is None:
-            parts = train_in_chunks(
+            train_in_chunks(
                 training.train,
                 training.read,
+                gathered.take,
                 first=first,
                 n_members=n_members,
                 at_once=training.at_once(device_type),
@@ -144,16 +125,17 @@ def fit_members(
                 checkpoint=kept,
             )
         else:
-            parts = train_elsewhere(
+            train_elsewhere(
                 until_the_end.enter_context(executor.kept()),
                 training,
+                gathered.take,
                 first=first,
                 n_members=n_members,
                 tell=tell,
                 finished=draw.finished,
                 checkpoint=kept,
             )
-    return _gather(parts, first)
+    return gathered.fitted()
 
 
 def default_trainer(n_points: int, n_outputs: int, loss: Loss) -> Trainer:
@@ -171,41 +153,3 @@ def _network_digest(network: nn.Module) -> str:
     held = [dict(network.named_buffers()), frozen, prior_precision(network)]
     described = re.sub(r" at 0x[0-9a-f]+", "", repr(network))  # addresses change from run to run
     return digest([described, str(type(network)), *held])
-
-
-def _gather(chunks: list[Part], first: int) -> FittedMembers:
-    finite = torch.cat([good for *_, good in chunks])
-    failed = [i for i, good in enumerate(finite.tolist(), first) if not good]
-    if len(failed) == len(finite):
-        raise FloatingPointError(
-            "training: every member diverged to NaN or infinity; scale the data, lower the "
-            "learning rate, or use bounded activations."
-        )
-    if failed:
-        warnings.warn(
-            f"training: members {failed} of {len(finite)} diverged and are left out; scale the "
-            "data or lower the learning rate.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-
-    keep = finite if failed else None
-    converged = torch.cat([trained.converged.to(finite) for _, trained, _ in chunks])[finite]
-    return FittedMembers(
-        params=_joined([trained.params for _, trained, _ in chunks], keep),
-        shift={name: _joined([shift[name] for shift, *_ in chunks], keep) for name in chunks[0][0]},
-        members=tuple(i for i, good in enumerate(finite.tolist(), first) if good),
-        converged=tuple(converged.tolist()),
-        n_steps=max(trained.n_steps for _, trained, _ in chunks),
-    )
-
-
-def _joined(parts: list[Params], keep: Bool[Tensor, " m"] | None) -> Params:
-    """Return the chunks' tensors as one each, and empty the chunks: memory holds few of both."""
-    joined = {}
-    for name in tuple(parts[0]):
-        pieces = [part.pop(name) for part in parts]
-        whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        del pieces
-        joined[name] = whole if keep is None else whole[keep]
-    return joined

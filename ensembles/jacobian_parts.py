@@ -9,7 +9,7 @@ is never formed. Indices: m members, a points, k outputs, p positions, o and f t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -29,6 +29,10 @@ class Part(Protocol):
 
     def kernel(self: Self, other: Self) -> Tensor:
         """Return J Λ⁻¹ J'ᵀ with the same part at other points, [m, k·a, k·a']."""
+        ...
+
+    def output(self: Self, j: int) -> Self:
+        """Return what belongs to one output, which is the only one there."""
         ...
 
     def times(self, direction: Params) -> Tensor:
@@ -101,6 +105,10 @@ class LayerPart:
             total = added if total is None else total.add_(added)
         assert total is not None
         return total
+
+    def output(self, j: int) -> LayerPart:
+        """Return what belongs to one output."""
+        return replace(self, gradients=self.gradients[:, j : j + 1])
 
     def _dense_kernel(self, other: LayerPart) -> Tensor:
         k = self.gradients.shape[1]
@@ -188,6 +196,10 @@ class RowsPart:
             total = mine @ its.mT if total is None else torch.baddbmm(total, mine, its.mT)
         assert total is not None
         return total
+
+    def output(self, j: int) -> RowsPart:
+        """Return what belongs to one output."""
+        return replace(self, rows={name: rows[:, :, j : j + 1] for name, rows in self.rows.items()})
 
     def times(self, direction: Params) -> Float[Tensor, "m a k"]:
         """Return J·v."""

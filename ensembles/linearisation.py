@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vjp, vmap
 
@@ -226,6 +226,25 @@ class Jacobian:
         assert total is not None
         return total.flatten(3).flatten(1, 2)
 
+    def mean_kernel(self) -> Float64[Tensor, "m n n"]:
+        """Return J Λ⁻¹ Jᵀ of each output with itself, averaged over the outputs."""
+        n = len(self._linearisation.x)
+        total: Tensor | None = None
+        for i, (rows, one) in enumerate(self._blocks()):
+            m, _, k = one[0].shape
+            if total is None:
+                total = one[0].new_zeros(m, n, n, dtype=torch.float64)
+            for columns in self._slices[: i + 1]:
+                other = one if columns == rows else self._compute(columns)
+                for j in range(k):
+                    total[:, rows, columns] += (
+                        _kernel(_output(one, j), _output(other, j)).double() / k
+                    )
+                if columns != rows:
+                    total[:, columns, rows] = total[:, rows, columns].mT
+        assert total is not None
+        return total
+
     def times(self, direction: Params) -> Float[Tensor, "m n k"]:
         """Return J·v."""
         blocks = [
@@ -250,6 +269,12 @@ class Jacobian:
         for points, (_, parts) in self._blocks():
             for part in parts:
                 part.add_preconditioned_transpose(params, cotangent[:, points])
+
+
+def _output(block: Block, j: int) -> Block:
+    """Return what belongs to one output."""
+    values, parts = block
+    return values[:, :, j : j + 1], [part.output(j) for part in parts]
 
 
 def _kernel(one: Block, other: Block) -> Tensor:

@@ -127,7 +127,7 @@ def _finite(problem: TrainingProblem, params: Params) -> Bool[Tensor, " m"]:
 
 def _part(problem: TrainingProblem, trained: Trained) -> Part:
     finite = _finite(problem, trained.params)
-    # dictionaries of its own, which `_joined` may empty
+    # dictionaries of its own, which `Gathered` empties
     shift = {name: dict(params) for name, params in problem.shift.items()}
     return shift, replace(trained, params=dict(trained.params)), finite
 

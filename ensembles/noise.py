@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from bayesnn.networks import draw_initial_params
 from bayesnn.seeds import seeded_generator
-from ensembles.linearisation import Jacobian, jacobian
+from ensembles.linearisation import jacobian
 
 PLACE = (0, 0)  # of its random stream; members have places of one number
 MAX_POINTS = 800
-MAX_ROWS = 2400  # points times outputs: the kernel of all outputs is formed
+MAX_ROWS = 2400  # points times outputs: the kernel of each output is formed
 SMALLEST_SUBSET = 64
 N_DRAWS = 2
 SMALLEST, LARGEST = 1e-3, 2.0  # σ relative to the root mean square of the targets
@@ -73,7 +73,7 @@ def fit_noise(
         draw = draw_initial_params(network, generator=generator)
         with torch.no_grad():
             one = jacobian(network, {name: value.unsqueeze(0) for name, value in draw.items()}, x)
-            kernel += _mean_over_outputs(one) / N_DRAWS
+            kernel += one.mean_kernel()[0] / N_DRAWS
     # with √w on both sides the noise is σ² for all rows
     eigenvalues, vectors = torch.linalg.eigh(root.unsqueeze(1) * kernel * root)
     eigenvalues = eigenvalues.clamp(min=0.0)
@@ -116,12 +116,6 @@ def _subset(
         unique[:, -k - 1 : -1].to(y.dtype),
         unique[:, -1].sqrt(),
     )
-
-
-def _mean_over_outputs(linear: Jacobian) -> Float[Tensor, "n n"]:
-    _, n, k = linear.values.shape
-    blocks = linear.kernel()[0].double().view(k, n, k, n)
-    return torch.stack([blocks[j, :, j] for j in range(k)]).mean(0)
 
 
 def _best_std(

@@ -102,10 +102,12 @@ def train_piece(shared: Shared, piece: Piece, context: Context) -> Done:
             )
         )
 
+    parts: list[Part] = []
     with warnings.catch_warnings(record=True) as caught:
-        parts = train_in_chunks(
+        train_in_chunks(
             training.train,
             training.read,
+            lambda _, part: parts.append(part_on(CPU, part)),
             first=piece.numbers.start,
             n_members=piece.numbers.stop,
             at_once=training.at_once(device.type),
@@ -114,7 +116,7 @@ def train_piece(shared: Shared, piece: Piece, context: Context) -> Done:
             checkpoint=kept,
         )
     said = [str(one.message) for one in caught if issubclass(one.category, RuntimeWarning)]
-    return Done(parts=[part_on(CPU, part) for part in parts], said=said)
+    return Done(parts=parts, said=said)
 
 
 class _PieceState:

@@ -18,34 +18,32 @@ from ensembles.progress import Callback
 def train_elsewhere(
     executor: Executor,
     training: MemberTraining,
+    take: Callable[[int, Part], None],
     *,
     first: int,
     n_members: int,
     tell: Sequence[Callback],
     finished: Callable[[range], None],
     checkpoint: OpenCheckpoint | None,
-) -> list[Part]:
+) -> None:
     """Train members first … n_members − 1 with an executor.
 
     Args:
         executor: where.
         training: of any members.
+        take: takes the number of a chunk's first member and the chunk, on the training's device.
         first: number of the first member that is trained.
         n_members: number of members.
         tell: who hears of steps, and may stop a piece's training by returning True.
         finished: hears of members that are trained.
         checkpoint: where members and states are kept, as they come; None for nowhere.
-
-    Returns:
-        What `train_in_chunks` returns, on the training's device.
     """
     device = training.x.device
-    parts: dict[int, Part] = {}
     earlier: tuple[range, ...] = ()
     if checkpoint is not None:
         earlier = checkpoint.finished()
         for numbers in earlier:
-            parts[numbers.start] = training.read(numbers, checkpoint.trained(numbers, device))
+            take(numbers.start, training.read(numbers, checkpoint.trained(numbers, device)))
             finished(numbers)
     at_once = max(1, training.at_once(executor.device_type or device.type))
     needs = _needs(training, at_once)
@@ -78,9 +76,8 @@ def train_elsewhere(
             for shift, trained, finite in done.parts:
                 if checkpoint is not None:
                     checkpoint.finish(range(start, start + len(finite)), trained)
-                parts[start] = part_on(device, (shift, trained, finite))
+                take(start, part_on(device, (shift, trained, finite)))
                 start += len(finite)
-    return [parts[start] for start in sorted(parts)]
 
 
 class _Listener:

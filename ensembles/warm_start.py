@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from ensembles.fit import FittedMembers
+from ensembles.gathered import FittedMembers
 from ensembles.methods.protocol import Params
 
 

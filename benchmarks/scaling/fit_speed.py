@@ -15,7 +15,8 @@ from bayesnn.executors import Executor
 from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import adam, ntkgp_param
-from ensembles.fit import FittedMembers, fit_members
+from ensembles.fit import fit_members
+from ensembles.gathered import FittedMembers
 from ensembles.losses import SquaredError
 
 N_MEMBERS = 16

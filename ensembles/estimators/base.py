@@ -17,7 +17,8 @@ from bayesnn.checks import check_count
 from bayesnn.executors import Executor
 from bayesnn.networks import with_prior
 from ensembles.batches import InputCheck, batches
-from ensembles.fit import FittedMembers, fit_members
+from ensembles.fit import fit_members
+from ensembles.gathered import FittedMembers
 from ensembles.inputs import (
     check_kind,
     check_network,

@@ -11,7 +11,8 @@ from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import adam, ntkgp_param
 from ensembles.digest import digest
-from ensembles.fit import FittedMembers, fit_members
+from ensembles.fit import fit_members
+from ensembles.gathered import FittedMembers
 from ensembles.losses import SquaredError
 from ensembles.preparation import prepared
 from ensembles.progress import Progress

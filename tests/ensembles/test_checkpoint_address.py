@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from ensembles.checkpoint import checkpoint_at
-from ensembles.fit import FittedMembers
+from ensembles.gathered import FittedMembers
 from ensembles.progress import Progress
 from ensembles.state_folder import LocalFolder, state_folder
 from tests.ensembles.checkpointed import (

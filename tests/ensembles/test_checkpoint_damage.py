@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from ensembles.checkpoint import checkpoint_at
 from ensembles.checkpoint_files import CheckpointFiles, FileName
-from ensembles.fit import FittedMembers
+from ensembles.gathered import FittedMembers
 from ensembles.progress import Progress
 from ensembles.state_folder import LocalFolder
 from ensembles.tensor_file import DamagedFileError, _digest

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import adam, ntkgp_param
-from ensembles.fit import FittedMembers, fit_members
+from ensembles.fit import fit_members
+from ensembles.gathered import FittedMembers
 from ensembles.losses import SquaredError
 from ensembles.preparation import prepared
 from ensembles.progress import Progress, progress_bar

@@ -198,6 +198,7 @@ def test_it_agrees_with_autograd(name: str, budget: int | None, device: str) -> 
     assert len(ready.blocks(M)) == (N if budget == 1 else 1)
     linear = ready.at(params)
     kernel, times = linear.kernel(), linear.times(direction)
+    mean_kernel = linear.mean_kernel()
     pulled = linear.preconditioned_transpose(cotangent)
     for m in range(M):
         one = {key: value[m] for key, value in params.items()}
@@ -212,6 +213,8 @@ def test_it_agrees_with_autograd(name: str, budget: int | None, device: str) -> 
             back = torch.einsum("nk...,nk->...", j, cotangent[m]) / ready.precision[key]
             torch.testing.assert_close(pulled[key][m], back)
         torch.testing.assert_close(kernel[m], expected)
+        of_each = [expected.view(K, N, K, N)[j, :, j] for j in range(K)]
+        torch.testing.assert_close(mean_kernel[m], torch.stack(of_each).mean(0))
         torch.testing.assert_close(times[m], pushed)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ensembles.checkpoint import checkpoint_at
-from ensembles.fit import FittedMembers
+from ensembles.gathered import FittedMembers
 from ensembles.progress import Progress
 from tests.ensembles.checkpointed import all_bits, assert_same, fit
 from tests.faults.children import ran
