@@ -6,7 +6,7 @@ import time
 from io import BufferedReader, BytesIO
 from types import TracebackType
 
-_SECONDS, _BYTES_PER_SECOND = 2.0, 10e6  # of processor time, far more than reading takes
+_SECONDS, _BYTES_PER_SECOND = 4.0, 10e6  # of processor time, far more than reading takes
 
 
 class HonestStream:

@@ -64,12 +64,12 @@ def test_dicom_of_a_million_empty_parts(tmp_path: Path) -> None:
     refused(lambda: read_image(path), path, "expected a whole DICOM image")
 
 
-def test_dicom_of_a_hundred_thousand_elements_in_a_few_kilobytes(tmp_path: Path) -> None:
-    """A million zeros that are deflated: each eight of them are an element."""
+def test_dicom_of_fifty_thousand_elements_in_a_few_kilobytes(tmp_path: Path) -> None:
+    """Zeros that are deflated: each eight of them are an element."""
     content = saved(image(DeflatedExplicitVRLittleEndian))
     start = 132 + 12 + struct.unpack_from("<I", content, 140)[0]
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-    elements = zlib.decompress(content[start:], -15) + bytes(10**6)
+    elements = zlib.decompress(content[start:], -15) + bytes(400_000)
     content = content[:start] + packer.compress(elements) + packer.flush()
     path = put(tmp_path, "a.dcm", content)
     assert len(content) < 2**13
