@@ -128,7 +128,8 @@ def test_workers_that_are_killed_cost_nothing(
             for pid in killed:  # all of them at once
                 os.kill(pid, signal.SIGKILL)
 
-    long = {"trainer": adam(steps=300, batch_size=20), "device": device, "executor": two}
+    steps = 300 if device == "cpu" else 30_000  # seconds of either
+    long = {"trainer": adam(steps=steps, batch_size=20), "device": device, "executor": two}
     wanted = regressor(**long).fit(X, Y)
     kept = checkpoint_at(tmp_path / "fit", seconds=0.05)
     found = regressor(**long).fit(X, Y, callback=kill, checkpoint=kept)
