@@ -112,7 +112,7 @@ def _ray(
         most = int(0.9 * ray.cluster_resources()["memory"])
         with ray_executor(cpus=1, memory=most).kept() as one, ray_executor(cpus=1).kept() as every:
             for executor in (one, every):
-                fit_speed.fit(executor, fit_speed.QUICK)
+                fit_speed.fit(executor, fit_speed.QUICK if quick else fit_speed.WARM)
             others = [
                 ("Ray", "starting it on this machine", f"{start:.1f} s", ""),
                 _overhead("Ray", tasks.overhead(one, 20 if quick else 500)),

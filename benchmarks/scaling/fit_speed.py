@@ -42,6 +42,7 @@ class Size:
 
 
 QUICK = Size(rows=64, width=8, batch=32, steps=5)
+WARM = Size(rows=64, width=8, batch=32, steps=2000)  # long enough that no worker is left out
 CPU = Size(rows=4096, width=256, batch=1024, steps=60)  # products, not memory, decide
 GPU = Size(rows=16_384, width=1024, batch=4096, steps=3000, dtype=torch.float32)
 
