@@ -102,8 +102,8 @@ def _slice_facts(scan: ScanInput) -> dict[str, Any]:
     measured = scan.read(scan.file.shape[0] // 2)
     std = measured.noise_std
     try:
-        seen = np.isfinite(measured.values) if std is None else np.isfinite(std)
-        estimate = estimate_noise_std(measured.values, np.where(seen, 1.0, np.inf))
+        seen = None if std is None else np.where(np.isfinite(std), std.dtype.type(1), np.inf)
+        estimate = estimate_noise_std(measured.values, seen)
     except ValueError:
         estimate = None
     facts: dict[str, Any] = {"estimated_noise_std": estimate}
