@@ -1,46 +1,41 @@
-"""States of long work on disk: what an interruption of any kind finds again."""
+"""States of long work in files: what an interruption of any kind finds again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from ensembles.tensor_file import MissingFileError, read_tensor_file, write_tensor_file
+from ct.state_files import LocalStateFiles, StateFiles
+from ensembles.tensor_file import MissingFileError
 
 SECONDS_BETWEEN_SAVES = 20.0
 _MOST_SECONDS = 50.0  # between saves, however long they take: an interruption loses no more
 SHARE = 0.05  # of the time, at most, that saving may take until then
-_FORMAT = "bayesnn-ct-state"
-_WHOLE, _BEFORE = "work", "~before."  # no part's name holds ~ or .
-_VERSION = 1  # raise it whenever older code would misread the files
+_WHOLE = "work"
 
 
 class FileCheckpoint:
     """A `ct.checkpoint.Checkpoint` in a folder: one safetensors file for each part of the work.
 
-    Files are written beside their place and renamed, so that a killed process leaves the last
-    state or the one before, whole. The one before is kept, as `~before.safetensors`, for the case
-    that the last cannot be read. Each holds a digest of its numbers and says what work it belongs
-    to; a state of other work is never loaded. All parts together write at most once in `seconds`,
-    less often where writing takes long: `due` is true that long after the last time. A state that
-    is saved earlier, such as that of a part that is done, waits in memory for the next write, or
-    for `flush`.
+    The state before the last is kept for the case that the last cannot be read. Each file holds a
+    digest of its numbers and says what work it belongs to; a state of other work is never loaded.
+    All parts together write at most once in `seconds`, less often where writing takes long: `due`
+    is true that long after the last time. A state that is saved earlier, such as that of a part
+    that is done, waits in memory for the next write, or for `flush`.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | StateFiles,
         *,
         work: Any,
         seconds: float | None = None,
@@ -49,7 +44,7 @@ class FileCheckpoint:
         """Use a folder, which is made when the first state is written.
 
         Args:
-            folder: where the files are; nothing else should be in it.
+            folder: where the files are; nothing else should be in a path.
             work: all that the numbers depend on, as JSON can hold it.
             seconds: between two writes; None for `SECONDS_BETWEEN_SAVES`.
             clock: tells the time in seconds.
@@ -57,8 +52,9 @@ class FileCheckpoint:
         every = SECONDS_BETWEEN_SAVES if seconds is None else seconds
         text = json.dumps(work, sort_keys=True)
         work_digest = hashlib.sha256(text.encode()).hexdigest()
+        files = LocalStateFiles(folder) if isinstance(folder, Path) else folder
         self._store = _Store(
-            folder=folder, work=work_digest, seconds=every, clock=clock, written=clock(), wait=every
+            files=files, work=work_digest, seconds=every, clock=clock, written=clock(), wait=every
         )
         self._name = _WHOLE
 
@@ -109,16 +105,15 @@ class FileCheckpoint:
         self._store.clear(self._name)
 
     def is_empty(self) -> bool:
-        """Return whether no state is on disk."""
-        # a name that begins with a dot is of a file that was being written
-        return not any(self._store.folder.glob("[!.]*.safetensors"))
+        """Return whether no state is in a file."""
+        return self._store.files.is_empty()
 
 
 @dataclass
 class _Store:
     """What all parts share."""
 
-    folder: Path
+    files: StateFiles
     work: str
     seconds: float
     clock: Callable[[], float]
@@ -134,23 +129,13 @@ class _Store:
         began = self.clock()
         try:
             for name in list(self.waiting):
-                self.folder.mkdir(exist_ok=True)
-                last, before = self._paths(name)
-                if last.exists():
-                    last.replace(before)
-                write_tensor_file(
-                    last,
-                    self.waiting[name],
-                    {"work": self.work},
-                    file_format=_FORMAT,
-                    version=_VERSION,
-                )
+                self.files.write(name, self.waiting[name], {"work": self.work})
                 del self.waiting[name]
         except (OSError, ValueError) as error:
             if not self.complained:
                 self.complained = True
                 warnings.warn(
-                    f"{self.folder}: the state cannot be saved ({str(error).rstrip('.')}); an "
+                    f"{self.files}: the state cannot be saved ({str(error).rstrip('.')}); an "
                     "interruption would lose the slice in work.",
                     stacklevel=2,
                 )
@@ -160,41 +145,34 @@ class _Store:
 
     def read(self, name: str) -> dict[str, Tensor] | None:
         refused: list[str] = []
-        for path in self._paths(name):
-            try:
-                state = self._read(path)
-            except MissingFileError:
-                continue
-            except ValueError as error:
-                refused.append(str(error).rstrip("."))
-            else:
-                _say_refused(refused, "the state before it is used")
-                return state
+        try:
+            for reader in self.files.readers(name):
+                try:
+                    state = self._read(*reader)
+                except MissingFileError:
+                    continue
+                except ValueError as error:
+                    refused.append(str(error).rstrip("."))
+                else:
+                    _say_refused(refused, "the state before it is used")
+                    return state
+        except ValueError as error:  # an address that does not answer
+            refused.append(str(error).rstrip("."))
         _say_refused(refused, "this part of the work begins anew")
         return None
 
     def clear(self, name: str) -> None:
-        """Forget a part and what is below it; the folder goes with its last state."""
+        """Forget a part and what is below it."""
         for waiting in [one for one in self.waiting if f"{one}.".startswith(f"{name}.")]:
             del self.waiting[waiting]
-        if name == _WHOLE:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
-        with suppress(OSError):  # such as a permission that was lost, or states of other parts
-            for path in self.folder.glob("*.safetensors"):
-                if path.name.replace(_BEFORE, ".").startswith(f"{name}."):
-                    path.unlink()
-            self.folder.rmdir()
+        self.files.clear(None if name == _WHOLE else name)
 
-    def _read(self, path: Path) -> dict[str, Tensor]:
-        tensors, content = read_tensor_file(path, file_format=_FORMAT, version=_VERSION)
+    def _read(self, where: str, read: Callable[[], Any]) -> dict[str, Tensor]:
+        tensors, content = read()
         if content.get("work") != self.work:
-            raise ValueError(f"{path}: it is of another run.")
-        return tensors
-
-    def _paths(self, name: str) -> tuple[Path, Path]:
-        """Return where the last state of a part is, and the one before it."""
-        return self.folder / f"{name}.safetensors", self.folder / f"{name}{_BEFORE}safetensors"
+            raise ValueError(f"{where}: it is of another run.")
+        state: dict[str, Tensor] = tensors
+        return state
 
 
 def _say_refused(reasons: list[str], then: str) -> None:

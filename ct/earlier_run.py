@@ -22,6 +22,7 @@ from ct.partial_result import (
     state_path,
 )
 from ct.result_metadata import Metadata
+from ct.state_files import StateFiles
 
 _VERSION = 1  # raise it whenever older code would misread the files
 _HEADERS = 2  # lines that say the same of the work, so that the loss of one loses nothing
@@ -29,7 +30,12 @@ _HEADERS = 2  # lines that say the same of the work, so that the loss of one los
 
 @contextmanager
 def open_partial(
-    output: Path, *, work: Metadata, shapes: Mapping[str, tuple[int, ...]], resume: bool
+    output: Path,
+    *,
+    work: Metadata,
+    shapes: Mapping[str, tuple[int, ...]],
+    resume: bool,
+    states: StateFiles | None = None,
 ) -> Iterator[PartialResult]:
     """Find what an earlier run finished, or make room for this run.
 
@@ -38,6 +44,7 @@ def open_partial(
         work: all that the numbers depend on: input, settings, seed, versions.
         shapes: shape of each dataset.
         resume: whether to go on with an earlier run's slices.
+        states: where chunks in work leave their state; None for a folder beside the output.
 
     Yields:
         The result in the making.
@@ -51,10 +58,11 @@ def open_partial(
         UserWarning: finished slices are damaged; they are named, and made again.
     """
     with _journal(output) as journal:
-        checkpoint = FileCheckpoint(state_path(output), work=work)
+        checkpoint = FileCheckpoint(state_path(output) if states is None else states, work=work)
         partial = _earlier(output, journal, work, checkpoint, resume=resume)
         if partial is None:
-            checkpoint.clear()
+            if states is None:  # elsewhere they may be another machine's, to go on with
+                checkpoint.clear()
             partial = _fresh(output, journal, work, shapes, checkpoint)
         try:
             yield partial

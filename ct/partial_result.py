@@ -47,6 +47,7 @@ class PartialResult:
     ) -> None:
         self.output = output
         self.chunks: dict[int, list[Metadata]] = {}
+        self._first: dict[int, int] = {}
         self.checkpoint = checkpoint
         self._journal = journal
         self._layout = layout
@@ -74,7 +75,7 @@ class PartialResult:
         _to_disk(self.file)
         entry = {"chunk": chunk, "first": first, "values": digest.hexdigest(), "record": records}
         self._journal.append(entry)
-        self.chunks[chunk] = records
+        self.chunks[chunk], self._first[chunk] = records, first
         for record in records:
             self.checkpoint.part(f"slice-{record['slice']}").clear()
 
@@ -96,9 +97,25 @@ class PartialResult:
             records = entry["record"]
             if self._digest(entry["first"], len(records)) == entry["values"]:
                 self.chunks[entry["chunk"]] = records
+                self._first[entry["chunk"]] = entry["first"]
             else:
                 damaged += [record["slice"] for record in records]
         return damaged
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each dataset, slices first."""
+        return self._layout.shapes
+
+    def images(self, chunk: int) -> tuple[int, Images]:
+        """Return the place of a finished chunk's first slice, and values of each dataset."""
+        first, n_slices = self._first[chunk], len(self.chunks[chunk])
+        found = {}
+        for name, shape in self.shapes.items():
+            size = n_slices * self._layout.slice_bytes(name)
+            content = bytearray(os.pread(self.file, size, self._layout.place(name, first)))
+            found[name] = np.frombuffer(content, dtype="<f4").reshape(n_slices, *shape[1:])
+        return first, found
 
     def finish(self, metadata: Metadata, grid: ImageGrid, scan: Scan, work: str) -> None:
         """Make it the result file, and remove the journal.

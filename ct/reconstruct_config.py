@@ -27,6 +27,9 @@ class ReconstructConfig:
         slices: "a:b", the slices from a to before b; None for all.
         resume: go on where an interrupted run of the same work stopped; a whole result of the
             same work stays as it is.
+        checkpoint: a folder, or an address that fsspec knows such as `s3://bucket/scan`, where
+            finished slices and the states of those in work are kept too, so that another machine
+            can go on with them; None for beside the output alone.
         noise_std: each ray's noise in the sinogram's units; None for what the counts say of each
             ray, or else an estimate from each slice (what a simulated file says of its noise is
             never used unasked).
@@ -53,6 +56,7 @@ class ReconstructConfig:
     seed: int = 0
     slices: str | None = None
     resume: bool = False
+    checkpoint: str | None = None
     noise_std: float | None = None
     remove_stripes: bool = False
     mu_water: float | None = None

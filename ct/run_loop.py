@@ -18,6 +18,7 @@ from ct.partial_result import PartialResult
 from ct.problem import Method
 from ct.problem import Progress as SliceProgress
 from ct.reconstruct_config import ReconstructConfig
+from ct.result_copy import open_copy
 from ct.result_metadata import Metadata, run_metadata
 from ct.slice_tally import Progress, SliceTally
 from ct.slices import SliceSolver
@@ -48,23 +49,31 @@ def write_result(
         Each slice's record, and how many slices an earlier run had finished.
 
     Raises:
-        ValueError: see `open_partial` and `says_what_is_kept`.
+        ValueError: see `open_copy`, `open_partial` and `says_what_is_kept`.
         Interrupted: Ctrl-C; finished slices are kept.
     """
     length = solver.chunk_length(torch.float32)
-    with open_partial(
-        config.output,
-        work=work,
-        shapes=_shapes(solver, len(indices)),
-        resume=config.resume,
-    ) as partial:
-        resumed = sum(len(records) for records in partial.chunks.values())
-        chunks = {
-            chunk: indices[place : place + length]
-            for chunk, place in enumerate(range(0, len(indices), length))
-            if chunk not in partial.chunks
-        }
-        with says_what_is_kept(partial, len(indices), solver.device):
+    with (
+        open_copy(config.checkpoint, work, resume=config.resume) as copy,
+        open_partial(
+            config.output,
+            work=work,
+            shapes=_shapes(solver, len(indices)),
+            resume=config.resume,
+            states=None if copy is None else copy.states,
+        ) as partial,
+    ):
+        also_at = None if copy is None else str(copy)
+        with says_what_is_kept(partial, len(indices), solver.device, also_at=also_at):
+            if copy is not None:
+                copy.bring_back(partial)
+                copy.follow(partial)
+            resumed = sum(len(records) for records in partial.chunks.values())
+            chunks = {
+                chunk: indices[place : place + length]
+                for chunk, place in enumerate(range(0, len(indices), length))
+                if chunk not in partial.chunks
+            }
             tally = SliceTally(progress, n_slices=len(indices), n_done=resumed)
             with closing(
                 _chunks_here(config, source, solver, chunks, partial, tally)
@@ -75,12 +84,14 @@ def write_result(
                     solver,
                     _chunk_work(config),
                     chunks,
-                    state=state_place(config.output, work),
+                    state=state_place(config.output, work, config.checkpoint),
                     tally=tally,
                 )
             ) as solved:
                 for chunk, part in solved:
                     partial.write(chunk, chunk * length, part.images, part.records)
+                    if copy is not None:
+                        copy.follow(partial)
                     tally.finished(chunk, len(part.records))
             records = [one for chunk in sorted(partial.chunks) for one in partial.chunks[chunk]]
             partial.finish(

@@ -1,4 +1,4 @@
-"""Where a worker leaves the state of a slice in work: beside the output, where it sees that."""
+"""Where a worker leaves the state of a slice in work: an address, or beside the output it sees."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from ct import checkpoint_file
 from ct.checkpoint import Checkpoint, Forgetful
 from ct.partial_result import journal_path, state_path
 from ct.result_metadata import Metadata
+from ct.state_files import AddressedStateFiles, StateFiles
+from ensembles.state_folder import state_folder
 
 _TOKEN_BYTES = 64  # the digest of the journal's first line
 
@@ -22,35 +24,46 @@ class StatePlace:
         work: all that the numbers depend on.
         token: what the run's journal begins with.
         seconds: between two writes.
+        address: of the states, as fsspec knows it; None for beside the output.
     """
 
     output: Path
     work: Metadata
     token: bytes
     seconds: float
+    address: str | None = None
 
     def checkpoint(self) -> Checkpoint:
-        """Return where to leave states; nowhere, on a machine that does not see the journal."""
-        if _token(self.output) != self.token:
+        """Return where to leave states; nowhere, on a machine that does not see that place."""
+        files: Path | StateFiles = state_path(self.output)
+        if self.address is not None:
+            try:
+                files = AddressedStateFiles(state_folder(self.address))
+            except ValueError:  # this machine lacks the package for such an address
+                return Forgetful()
+        is_everywhere = self.address is not None and "://" in self.address
+        if not is_everywhere and _token(self.output) != self.token:
             return Forgetful()
-        return checkpoint_file.FileCheckpoint(
-            state_path(self.output), work=self.work, seconds=self.seconds
-        )
+        return checkpoint_file.FileCheckpoint(files, work=self.work, seconds=self.seconds)
 
 
-def state_place(output: Path, work: Metadata) -> StatePlace:
+def state_place(output: Path, work: Metadata, address: str | None = None) -> StatePlace:
     """Return where workers of a run may leave states; its journal has been begun.
 
     Args:
         output: the result file.
         work: all that the numbers depend on.
+        address: of the states; None for beside the output.
     """
     output = output.absolute()
+    if address is not None and "://" not in address:
+        address = str(Path(address).absolute())
     return StatePlace(
         output=output,
         work=work,
         token=_token(output),
         seconds=checkpoint_file.SECONDS_BETWEEN_SAVES,
+        address=address,
     )
 
 

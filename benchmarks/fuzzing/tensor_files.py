@@ -20,15 +20,19 @@ from benchmarks.fuzzing.file_format import FileFormat
 from benchmarks.fuzzing.header_and_values import in_order, joined, parts
 from benchmarks.fuzzing.json_changes import changed_json
 from benchmarks.fuzzing.mutations import EXTREMES, mutated
+from ct import copied_chunk
 from ct.checkpoint_file import FileCheckpoint
+from ct.run_summary import count_findings, summarise_calibration, summarise_noise, warnings_of
 from ensembles import EnsembleClassifier, EnsembleRegressor, adam
-from ensembles.tensor_file import _digest
+from ensembles.state_folder import LocalFolder
+from ensembles.tensor_file import _digest, write_tensor_file
 
 WORK = {"input": "seed"}
 """What the states of CT work in the seeds are of."""
 _TYPES = (
     "F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "C64", "F4", "O", "I32", "U64",
 )  # fmt: skip
+_SHAPES = {"mean": (3, 2, 4), "std": (3, 2, 4)}
 _X = np.random.default_rng(0).uniform(-2, 2, size=(12, 2))
 
 
@@ -46,7 +50,8 @@ def seeds() -> list[bytes]:
         state = FileCheckpoint(folder / "state", work=WORK)
         state.save({"image": torch.arange(12.0).reshape(3, 4), "step": torch.tensor(3)})
         state.flush()
-        paths = (folder / "a", folder / "b", folder / "c", folder / "state/work.safetensors")
+        _slices(folder / "d")
+        paths = (*(folder / name for name in "abcd"), folder / "state/work.safetensors")
         return [in_order(path.read_bytes()) for path in paths]
 
 
@@ -67,6 +72,21 @@ def _reference(path: Path) -> None:
         computed_by="seed",
     )
     save_reference(reference, path)
+
+
+def _slices(path: Path) -> None:
+    record = {
+        "slice": 1, "raised": 0, "missing": 2, "noise_std": 0.1, "noise_std_source": "estimated",
+        "calibration": "views held out", "half_widths": {"0.95": 0.2},
+        "held_out_coverage": {"0.95": 0.94},
+        "diagnostics": {"std_scale": 1.1, "findings": [{"name": "noise", "text": "loud"}]},
+    }  # fmt: skip
+    tensors = {name: torch.ones(shape) for name, shape in _SHAPES.items()}
+    tensors = {name: value[:1] for name, value in tensors.items()}
+    content = {"work": WORK, "first": 1, "records": [record]}
+    write_tensor_file(
+        path, tensors, content, file_format=copied_chunk.FORMAT, version=copied_chunk.VERSION
+    )
 
 
 def hostile_header(rng: Random, data: bytes) -> bytes:
@@ -157,6 +177,8 @@ def read(path: Path) -> None:
     start = path.read_bytes()[:4000]
     if b"bayesnn-ct-state" in start:
         _read_state(path)
+    elif b"bayesnn-ct-slices" in start:
+        _read_slices(path)
     elif b"EnsembleClassifier" in start:
         EnsembleClassifier.load(path).predict(_X[:3])
     elif b"bayesnn-reference" in start:
@@ -179,11 +201,23 @@ def _read_state(path: Path) -> None:
         raise ValueError(str(warned[0].message))
 
 
+def _read_slices(path: Path) -> None:
+    """As a run does that goes on elsewhere, and tells of them beside slices of its own."""
+    twin = path.parent / copied_chunk.chunk_name(0)
+    twin.unlink(missing_ok=True)
+    twin.hardlink_to(path)
+    records = copied_chunk.read_chunk(LocalFolder(path.parent), 0, WORK, _SHAPES).records
+    for tell in (summarise_noise, summarise_calibration, count_findings, warnings_of):
+        tell([*records, *records])
+    json.dumps(records)
+
+
 TENSORS = FileFormat(
     name="safetensors",
     suffix=".safetensors",
     seeds=seeds,
     mutate=mutate,
     read=read,
-    readers="EnsembleRegressor.load, EnsembleClassifier.load, load_reference, FileCheckpoint.load",
+    readers="EnsembleRegressor.load, EnsembleClassifier.load, load_reference, FileCheckpoint.load, "
+    "read_chunk",
 )

@@ -24,6 +24,7 @@ _PLAIN = {
     "executor": str,
     "seed": int,
     "slices": str,
+    "checkpoint": str,
     "noise_std": float,
     "samples": bool,
 }
@@ -73,6 +74,14 @@ def reconstruct(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an interrupted run stopped, if it did.")
     ] = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="A folder or an address such as s3://bucket/scan that keeps finished slices too, "
+            "so that another machine can --resume.",
+        ),
+    ] = None,
     noise_std: Annotated[
         float | None,
         typer.Option(
@@ -132,6 +141,7 @@ def reconstruct(
         "executor": executor,
         "seed": seed,
         "slices": slices,
+        "checkpoint": checkpoint,
         "noise_std": noise_std,
         "samples": samples,
         "memory_budget": memory_budget,

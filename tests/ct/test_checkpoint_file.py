@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from ct.checkpoint import Checkpoint
-from ct.checkpoint_file import _FORMAT, _VERSION, FileCheckpoint
+from ct.checkpoint_file import FileCheckpoint
+from ct.state_files import FORMAT, VERSION
 from ensembles.tensor_file import read_tensor_file, write_tensor_file
 
 LAST_AND_BEFORE = (".safetensors", "~before.safetensors")
@@ -99,7 +100,7 @@ def test_slow_writing_is_done_less_often(tmp_path: Path, monkeypatch: pytest.Mon
     def slow(*_: object, **__: object) -> None:
         clock.now += next(seconds)
 
-    monkeypatch.setattr("ct.checkpoint_file.write_tensor_file", slow)
+    monkeypatch.setattr("ct.state_files.write_tensor_file", slow)
     for pause in (20.0, 40.0, 50.0):
         work.save({"step": torch.tensor(1)})
         work.flush()
@@ -125,14 +126,14 @@ def _bit_flipped(path: Path) -> None:
 
 
 def _of_another_run(path: Path) -> None:
-    tensors, content = read_tensor_file(path, file_format=_FORMAT, version=_VERSION)
+    tensors, content = read_tensor_file(path, file_format=FORMAT, version=VERSION)
     content["work"] = "0" * 64
-    write_tensor_file(path, tensors, content, file_format=_FORMAT, version=_VERSION)
+    write_tensor_file(path, tensors, content, file_format=FORMAT, version=VERSION)
 
 
 def _of_a_newer_version(path: Path) -> None:
-    tensors, content = read_tensor_file(path, file_format=_FORMAT, version=_VERSION)
-    write_tensor_file(path, tensors, content, file_format=_FORMAT, version=_VERSION + 1)
+    tensors, content = read_tensor_file(path, file_format=FORMAT, version=VERSION)
+    write_tensor_file(path, tensors, content, file_format=FORMAT, version=VERSION + 1)
 
 
 DAMAGES = {

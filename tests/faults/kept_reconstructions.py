@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import ct.checkpoint_file
+import ct.state_files
 import ct.workflow
 from bayesnn.executors import Executor
 from ct.data.simulation import SimulateConfig, simulate_file
@@ -115,7 +116,7 @@ def slow_walk(say: Say, scan: Path, output: Path, words: tuple[str, ...] = ()) -
 
 def walk_whose_states_take_long(say: Say, scan: Path, output: Path) -> None:
     """Reconstruct as `slow_walk` does, but from the second slice on, saving a state never ends."""
-    write = ct.checkpoint_file.write_tensor_file
+    write = ct.state_files.write_tensor_file
 
     def slow(*words: Any, **options: Any) -> None:
         if not finished(output):
@@ -125,7 +126,7 @@ def walk_whose_states_take_long(say: Say, scan: Path, output: Path) -> None:
         for _second in range(60):
             time.sleep(1)
 
-    ct.checkpoint_file.write_tensor_file = slow
+    ct.state_files.write_tensor_file = slow
     slow_walk(say, scan, output)
 
 
