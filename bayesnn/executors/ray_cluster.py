@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import re
-import socket
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from bayesnn.executors.ray_address import check_answers, nobody
+
 _USAGE = "RAY_USAGE_STATS_ENABLED"
-_ANSWER = 20.0  # seconds in which a machine has to answer
+_TOKENS = "RAY_AUTH_MODE"  # which Ray sets where it starts a cluster
+_TRIES = (
+    3  # a cluster starts a server for each client, which fails one time in ten by a race of Ray's
+)
 
 
 def check_installed() -> None:
@@ -48,42 +52,46 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    _check_answers(address)
-    before = os.environ.get(_USAGE)
+    asks_for_token = check_answers(address)
+    before = {name: os.environ.get(name) for name in (_USAGE, _TOKENS)}
     os.environ[_USAGE] = "0"
     try:
         try:
-            ray.init(
-                address=address, include_dashboard=False, log_to_driver=False,
-                logging_level=logging.ERROR,
-            )  # fmt: skip
-        except (ConnectionError, TimeoutError, ValueError) as error:
-            raise _nobody(address or "the address that Ray looks at", error) from error
+            _connect(ray, address)
+        except (
+            ConnectionError,
+            RuntimeError,
+            TimeoutError,
+            ValueError,
+            ray.exceptions.RayError,
+        ) as e:
+            where = address or "the address that Ray looks at"
+            raise nobody(where, e, asks_for_token=asks_for_token) from e
         yield ray
     finally:
         ray.shutdown()
-        if before is None:
-            os.environ.pop(_USAGE, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    for left in reversed(range(_TRIES)):
+        try:
+            with warnings.catch_warnings():  # of what is an error anyway
+                warnings.filterwarnings("ignore", "Ray Client connection timed out")
+                ray.init(
+                    address=address, include_dashboard=False, log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )  # fmt: skip
+        except ConnectionAbortedError:
+            ray.shutdown()
+            if not left:
+                raise
         else:
-            os.environ[_USAGE] = before
-
-
-def _check_answers(address: str | None) -> None:
-    """Raise ConnectionError where nobody listens: Ray would try for minutes."""
-    match = re.fullmatch(r"(?:ray://)?([^/:]+):(\d+)", address or "")
-    if match is None:
-        return
-    try:
-        socket.create_connection((match[1], int(match[2])), timeout=_ANSWER).close()
-    except OSError as error:
-        raise _nobody(match[0], error) from error
-
-
-def _nobody(address: str, error: Exception) -> ConnectionError:
-    return ConnectionError(
-        f"executor: no Ray answers at {address} ({str(error).splitlines()[0]}); start it with "
-        "`ray start --head`, or name another address."
-    )
+            return
 
 
 def room(ray: Any, asked: Mapping[str, float]) -> int:
