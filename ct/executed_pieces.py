@@ -63,7 +63,7 @@ def executed_pieces(
                         warnings.warn(text, category, stacklevel=2)
                 yield number, result
     except ConnectionError as error:  # no matter of files, as others of its kind are
-        raise ValueError(f"--executor: {error}") from error
+        raise ValueError(f"--executor: {str(error).removeprefix('executor: ')}") from error
 
 
 def with_warnings(work: Callable[[], Result]) -> tuple[Result, Said]:

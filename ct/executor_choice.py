@@ -44,13 +44,16 @@ def choose_executor(text: str, device: str) -> tuple[Executor, str]:
     elif text.startswith("local"):
         where = choose_device(device)
         text, device = _with_devices(text, where), str(where)
-    elif text.startswith("ray") and device == "auto":
-        device = choose_device(device).type  # a cluster's machines are taken to be like this one
+    elif text.startswith("ray"):
+        if device not in {"auto", "cpu", "cuda"}:
+            raise ValueError(f"--device: expected auto, cpu or cuda with Ray, got {device!r}.")
+        # a cluster's machines are taken to be like this one
+        device = choose_device("auto").type if device == "auto" else device
     gpus = 1 if device.startswith("cuda") and text.startswith("ray") else None
     try:
         executor = executor_from(text, gpus=gpus)
     except (ValueError, ImportError) as error:
-        raise ValueError(f"--executor: {error}") from error
+        raise ValueError(f"--executor: {str(error).removeprefix('executor: ')}") from error
     return executor, device
 
 

@@ -42,7 +42,7 @@ def executor_from(text: str, *, gpus: float | None = None, silence: float = 600.
     if kind == "local":
         if re.fullmatch(r"[1-9]\d{0,3}", rest):
             return local_executor(int(rest), silence=silence)
-        if text == "local" or rest:
+        if text == "local" or re.match("[a-z]", rest):
             return local_executor(rest.split(",") if rest else None, silence=silence)
     if text == "ray":
         return ray_executor(gpus=gpus, silence=silence)

@@ -45,7 +45,7 @@ def test_local_workers_are_on_the_device_that_was_asked_for(
 @pytest.mark.parametrize(
     ("text", "device", "said"),
     [
-        ("local:0", "cpu", "--executor: .* got '0'"),
+        ("local:0", "cpu", "^--executor: expected .* got 'local:0'"),
         ("local:", "cpu", "--executor: .*'local:'"),
         ("locale", "cpu", "--executor: .*'locale'"),
         ("slurm", "auto", "--executor: .*'slurm'"),
@@ -53,6 +53,8 @@ def test_local_workers_are_on_the_device_that_was_asked_for(
         ("local:cuda:7", "auto", "--executor: .*cuda:7 is not here"),
         ("local:cuda:0", "cpu", "--executor: local:cuda:0 names devices; leave --device cpu out"),
         ("local:2", "gpu", "--device: expected auto, cpu"),
+        ("ray", "cuda:x", "--device: expected auto, cpu or cuda with Ray, got 'cuda:x'"),
+        ("ray", "cuda:1", "--device: expected auto, cpu or cuda with Ray, got 'cuda:1'"),
     ],
 )
 def test_what_cannot_be_is_one_line(text: str, device: str, said: str) -> None:

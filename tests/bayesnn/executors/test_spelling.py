@@ -18,8 +18,12 @@ def test_words_name_executors() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "dask", "local:", "ray:", "ray://", "ray://head", "ray://a b:1", "Ray"]
-)
+    "text",
+    [
+        "", "dask", "local:", "local:0", "local:-1", "local:1.5", "local: 2", "local:2,3",
+        "local:100000", "ray:", "ray://", "ray://head", "ray://a b:1", "Ray",
+    ],
+)  # fmt: skip
 def test_other_words_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"executor: expected .* got"):
         executor_from(text)
