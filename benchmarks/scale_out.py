@@ -5,7 +5,8 @@
 Compares a fit of 16 members by all devices with one by the first of them, in turn within one run;
 measures what a task costs that does nothing; and runs 2,000 tasks on 16 workers of Ray, whose cores
 are only said to be there. Without Ray (`--no-ray`, or where it is not installed) the parts that
-need it are left out.
+need it are left out. With one device (`--devices cuda:0`) it says what half of the members take
+there: what two such devices could bring at most, where there is one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from benchmarks.scaling import fit_speed, tasks
 from benchmarks.scaling.other_work import busy_cores
 
 BESIDE = ", so times and ratios are those of a shared machine."
+PROJECTED = "their ratio: the most that two such devices could bring (projected, not measured)"
 N_TASKS, N_RAY_WORKERS = 2000, 16
 
 
@@ -48,15 +50,16 @@ def main(arguments: list[str] | None = None) -> None:
     with_ray = importlib.util.find_spec("ray") is not None and not given.no_ray and not on_gpu
     busy = busy_cores()
 
-    parts = [_local(devices, size, rounds, n_tasks=20 if given.quick else 500)]
-    if with_ray:
+    local = _local if len(devices) > 1 else _halves
+    parts = [local(devices, size, rounds, n_tasks=20 if given.quick else 500)]
+    if with_ray and len(devices) > 1:
         parts.append(_ray(devices, size, rounds, quick=given.quick))
     finished: list[tuple[str, ...]] = []
     for part in parts:
         rows: list[tuple[str, ...]] = []
         for rows in part:  # so that a run which is cut off leaves what it has
             report = Report(
-                name="scale_out_gpu" if on_gpu else "scale_out",
+                name=("scale_out" if len(devices) > 1 else "scale_out_one") + "_gpu" * on_gpu,
                 title="What more workers bring, and what they cost",
                 command=command_line(
                     "python", "-m", "benchmarks.scale_out", *(arguments or sys.argv[1:])
@@ -88,6 +91,23 @@ def _local(
         ]
         for speed in fit_speed.measure(one, every, size, rounds):
             yield _speed("local", speed, every, size) + rows
+
+
+def _halves(
+    devices: list[str], size: fit_speed.Size, rounds: int, n_tasks: int
+) -> Iterator[list[tuple[str, ...]]]:
+    """Yield the rows so far, again and again."""
+    with local_executor(devices, threads=1 if devices[0] == "cpu" else None).kept() as one:
+        fit_speed.fit(one, fit_speed.QUICK)
+        cost = _overhead("local", tasks.overhead(one, n_tasks))
+        for whole, half in fit_speed.halves(one, size, rounds):
+            ratio = statistics.median(whole) / statistics.median(half)
+            yield [
+                ("local", f"{fit_speed.N_MEMBERS} members by one worker", _times(whole), ""),
+                ("local", f"{fit_speed.N_MEMBERS // 2} members by one worker", _times(half), ""),
+                ("local", PROJECTED, f"{ratio:.2f}", ""),
+                cost,
+            ]
 
 
 def _ray(
@@ -172,6 +192,11 @@ def _lead(rows: list[tuple[str, ...]], busy: float) -> str:
         f"{name}: {measured} times as fast (wanted {wanted})"
         for name, question, measured, wanted in rows
         if question == "how many times as fast"
+    ] + [
+        f"One device alone: half of the members take 1/{measured} of the time of all. Two devices "
+        "were not measured"
+        for _, question, measured, _ in rows
+        if question == PROJECTED
     ]
     shared = f" Other work kept {busy:.1f} cores busy, so ratios of wall time mean little."
     return "; ".join(said) + "." + (shared if busy > 0.3 else "")

@@ -122,7 +122,29 @@ def _compared(
     )
 
 
-def fit(executor: Executor, size: Size) -> FittedMembers:
+def halves(one: Executor, size: Size, rounds: int) -> Iterator[tuple[list[float], list[float]]]:
+    """Fit all members and half of them by one worker in turn.
+
+    Args:
+        one: of one worker, kept, which has done something already.
+        size: of the fit.
+        rounds: of either.
+
+    Yields:
+        Seconds of fits of all members and of half of them, after each round.
+    """
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(2 * rounds):
+        which = (turn + 1) // 2 % 2
+        began = time.perf_counter()
+        fit(one, size, N_MEMBERS // (1 + which))
+        seconds[which].append(time.perf_counter() - began)
+        print(("half" if which else "whole"), f"{seconds[which][-1]:.2f} s", flush=True)
+        if turn % 2:
+            yield seconds
+
+
+def fit(executor: Executor, size: Size, n_members: int = N_MEMBERS) -> FittedMembers:
     """Draw and train the members."""
     x, y = _data(size)
     network = mlp(
@@ -130,11 +152,11 @@ def fit(executor: Executor, size: Size) -> FittedMembers:
         weight_std=1.5, bias_std=0.05,
     ).to(size.dtype)  # fmt: skip
     fitted = fit_members(
-        network, x, y, method=ntkgp_param(), n_members=N_MEMBERS, seed=0, executor=executor,
+        network, x, y, method=ntkgp_param(), n_members=n_members, seed=0, executor=executor,
         trainer=adam(steps=size.steps, batch_size=size.batch),
         loss=SquaredError(noise_std=torch.tensor([0.1], dtype=size.dtype)),
     )  # fmt: skip
-    assert fitted.members == tuple(range(N_MEMBERS)), "a member is missing"
+    assert fitted.members == tuple(range(n_members)), "a member is missing"
     return fitted
 
 

@@ -31,6 +31,18 @@ def test_a_smoke_run_measures_the_local_parts(
     assert "Ray was not measured in this run." in content["notes"]
 
 
+def test_one_device_says_what_half_of_the_members_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale_out, "local_executor", lambda *_, **__: serial_executor("cpu"))
+    scale_out.main(["--quick", "--devices", "cpu", "--out", str(tmp_path)])
+    content = json.loads((tmp_path / "scale_out_one.json").read_text())
+    found = {question: measured for _, question, measured, _ in content["rows"]}
+    assert all("(each: " in found[f"{n} members by one worker"] for n in (16, 8))
+    assert float(found[scale_out.PROJECTED]) > 0
+    assert "Two devices were not measured" in content["lead"]
+
+
 def test_one_and_all_take_turns() -> None:
     after_each = list(measure(serial_executor(), serial_executor(), QUICK, rounds=2))
     assert [len(speed.one) for speed in after_each] == [1, 2]
