@@ -17,6 +17,7 @@ from benchmarks.fault_cases import (
     fit_killed,
     fit_states,
     foreign_files,
+    main_ended,
     reconstruction_killed,
     reconstruction_states,
     workers,
@@ -32,8 +33,9 @@ CASES = (
     *reconstruction_states.CASES,
     *foreign_files.CASES,
     *workers.CASES,
+    *main_ended.CASES,
 )
-COLUMNS = ("fault", "tried", "while at work", "survived", "results equal", "seconds")
+COLUMNS = ("fault", "tried", "while at work", "survived", "results equal", "seconds", "commit")
 
 MEANING = (
     "Tried: every attempt draws its moment, step, file or byte from its number. While at work: "
@@ -42,7 +44,10 @@ MEANING = (
     "went on. Results equal: the same bits as without the fault."
 )
 
-IN_PARTS = "Kinds were tried in several calls, by `--only`; each kind is of one call."
+IN_PARTS = (
+    "Kinds were tried in several calls, by `--only`; each kind is of one call, with the code of "
+    "the commit in its row."
+)
 
 
 def main(arguments: list[str] | None = None) -> Path:
@@ -107,9 +112,9 @@ def _lead(tallies: list[Tally]) -> str:
 
 def _row(one: Tally) -> tuple[str, ...]:
     if one.skipped:
-        return (one.name, "skipped", "", "", "", "")
+        return (one.name, "skipped", "", "", "", "", one.commit)
     counts = (one.tried, one.struck, one.survived, one.equal, round(one.seconds))
-    return (one.name, *(str(count) for count in counts))
+    return (one.name, *(str(count) for count in counts), one.commit)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from bayesnn.checks import check_count, check_positive
 from bayesnn.executors.local_run import LocalRun
 from bayesnn.executors.local_slot import Slot
 from bayesnn.executors.protocol import Heard, Item, Needs, Result, Shared, Work
+from bayesnn.executors.same_end import hold_back_ctrl_c
 from bayesnn.executors.sending import packed
 from bayesnn.executors.torch_settings import torch_settings
 
@@ -64,12 +66,11 @@ class LocalExecutor:
         Yields:
             The executor; starting its processes takes some seconds, once.
         """
-        slots = [Slot(device, self.threads) for device in self.devices]
-        try:
-            yield KeptWorkers(self, slots)
-        finally:
+        with ThreadPoolExecutor(1, initializer=hold_back_ctrl_c) as starter, ExitStack() as ends:
+            slots = [Slot(device, self.threads, starter) for device in self.devices]
             for slot in slots:
-                slot.close()
+                ends.callback(slot.close)
+            yield KeptWorkers(self, slots)
 
 
 class KeptWorkers:
@@ -181,9 +182,9 @@ def local_executor(
         )
     return LocalExecutor(
         devices=devices,
-        threads=max(1, n_cores // len(devices))
-        if threads is None
-        else check_count(threads, "threads"),
+        threads=check_count(
+            max(1, n_cores // len(devices)) if threads is None else threads, "threads"
+        ),
         tries=check_count(tries, "tries"),
         silence=check_positive(silence, "silence"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Executor as Threads
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,14 +23,15 @@ whose worker is gone, or ("closed", -1, reason, slot) where no worker can be sta
 class Slot:
     """A place for one worker process."""
 
-    def __init__(self, device: str, threads: int) -> None:
+    def __init__(self, device: str, threads: int, starter: Threads) -> None:
         """Start nothing yet.
 
         Args:
             device: where its work computes.
             threads: of torch.
+            starter: a thread that outlives the processes, and starts them.
         """
-        self._device, self._threads = device, threads
+        self._device, self._threads, self._starter = device, threads, starter
         self._worker: WorkerProcess | None = None
         self._has_run = False  # whether the process has this run's work and data
         self._cancelled = threading.Event()
@@ -77,7 +79,8 @@ class Slot:
                 return self._worker
             self._enter("starting")
             try:
-                self._worker = WorkerProcess(self._device, self._threads)
+                starting = self._starter.submit(WorkerProcess, self._device, self._threads)
+                self._worker = starting.result()
                 self._worker.receive()
             except (EOFError, OSError) as error:
                 reason = self.close() if self._worker is not None else str(error)

@@ -2,7 +2,7 @@
 
 Ray decides where a task runs, moves the data, and tries it again when its process or machine is
 lost. What Ray cannot know is whether work hangs: a process whose work says nothing for too long is
-killed here, and to Ray it is one lost process more.
+killed here, and to Ray it is one lost process more. So is the mailbox, where it does not answer.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class RayRun:
         self._mailbox = mailbox
         self._mail: Any = None  # what was said, when it comes
         self._due = 0.0  # when to ask for it again
+        self._asked_at = 0.0  # when it was asked for
+        self._heard_at = 0.0  # up to when all that was said has been heard
         self._task = ray.remote(done).options(
             num_cpus=asked["CPU"],
             num_gpus=asked["GPU"],
@@ -84,6 +86,7 @@ class RayRun:
             self._hand_out()
             if self._mail is None and time.monotonic() >= self._due:
                 self._mail = self._mailbox.collected.remote(self._run.hex(), self._stop)
+                self._asked_at = time.monotonic()
             waiting = [*self._running, *([] if self._mail is None else [self._mail])]
             ready, _ = self._ray.wait(waiting, num_returns=1, timeout=_LOOK)
             for reference in ready:
@@ -93,6 +96,7 @@ class RayRun:
                 else:
                     yield self._taken(reference)
             self._end_silent()
+            self._end_silent_mailbox()
 
     def _hand_out(self) -> None:
         """Hand out items, as many as the cluster can work on soon."""
@@ -150,23 +154,34 @@ class RayRun:
         try:
             said = self._ray.get(reference)
         except self._ray.exceptions.RayActorError:
-            return  # it is starting again
-        now = time.monotonic()
-        for number, message in said:
+            # it is starting again, and what was said meanwhile is lost
+            self._signs = dict.fromkeys(self._signs, time.monotonic())
+            return
+        self._heard_at = self._asked_at
+        for number, begun, message in said:
             if number not in self._running.values():
                 continue  # it has ended meanwhile
-            self._signs[number] = now
-            if isinstance(message, Begun):
-                self._begun[number] = message
-            elif heard is not None and heard(number, unpacked(message)):
+            self._signs[number], self._begun[number] = self._heard_at, begun
+            if message is not None and heard is not None and heard(number, unpacked(message)):
                 self._stop.add(number)
 
     def _end_silent(self) -> None:
         """Kill processes whose work has given no sign of life for too long; Ray tries it again."""
-        now = time.monotonic()
+        # not by the clock: the caller may have been busy, or the mailbox deaf
+        now = self._heard_at
         for number in [n for n, sign in self._signs.items() if now - sign > self._silence]:
             del self._signs[number]  # until it is begun again
             self._kill(self._begun[number])
+
+    def _end_silent_mailbox(self) -> None:
+        """Kill the mailbox where it has not answered for too long; Ray starts it again."""
+        now = time.monotonic()
+        if self._mail is None or now - self._asked_at <= self._silence:
+            return
+        answered, _ = self._ray.wait([self._mail], timeout=0)
+        if not answered:
+            self._asked_at = now
+            self._ray.kill(self._mailbox, no_restart=False)
 
     def _kill(self, begun: Begun) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

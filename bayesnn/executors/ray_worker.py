@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """An item is begun, perhaps not for the first time.
+    """Where an item is begun, perhaps not for the first time.
 
     Attributes:
         pid: of the process that does it.
@@ -27,25 +26,26 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._run = ""
-        self._said: list[tuple[int, Any]] = []
+        self._said: list[tuple[int, Begun, Any]] = []
         self._stopped: set[int] = set()
 
-    def say(self, run: str, number: int, message: Any) -> bool:
+    def say(self, run: str, number: int, begun: Begun, message: Any) -> bool:
         """Take a message about an item.
 
         Args:
             run: which the item belongs to.
             number: of the item.
-            message: `Begun`, or packed words of the work.
+            begun: where it is done; told each time, as this process forgets when it is lost.
+            message: packed words of the work; None for the sign of life alone.
 
         Returns:
             Whether the item shall stop early.
         """
         self._turn_to(run)
-        self._said.append((number, message))
+        self._said.append((number, begun, message))
         return number in self._stopped
 
-    def collected(self, run: str, stop: set[int]) -> list[tuple[int, Any]]:
+    def collected(self, run: str, stop: set[int]) -> list[tuple[int, Begun, Any]]:
         """Return what was said since the last time.
 
         Args:
@@ -82,16 +82,18 @@ def done(run: list[Any], number: int, item: bytes, gpu: bool, threads: int, mail
         ("done", packed result) or ("failed", packed exception).
     """
     import ray
+
+    name = run[0].hex()
+    here = Begun(pid=os.getpid(), node=ray.get_runtime_context().get_node_id())
+    tell = _Teller(name, number, here, mailbox)
+    tell.say(None)  # before all that may hang, such as imports from another machine's disk
+
     import torch
 
     from bayesnn.executors.protocol import Context
     from bayesnn.executors.sending import packed, packed_error, unpacked
 
     torch.set_num_threads(threads)
-    node = ray.get_runtime_context().get_node_id()
-    name = run[0].hex()
-    tell = _Teller(name, number, mailbox)
-    tell.say(Begun(pid=os.getpid(), node=node))
     if name not in _held:
         _held.clear()  # the last run's data go before the new come
         work, shared, settings = unpacked(ray.get(run[0]))
@@ -109,11 +111,11 @@ def done(run: list[Any], number: int, item: bytes, gpu: bool, threads: int, mail
 class _Teller:
     """Says messages without waiting for answers: these are looked at before the next message."""
 
-    def __init__(self, run: str, number: int, mailbox: Any) -> None:
+    def __init__(self, run: str, number: int, begun: Begun, mailbox: Any) -> None:
         from bayesnn.executors.sending import packed
         from bayesnn.executors.throttle import Throttle
 
-        self._run, self._number, self._mailbox = run, number, mailbox
+        self._run, self._number, self._begun, self._mailbox = run, number, begun, mailbox
         self._answer: Any = None
         self._stopped = False
         self._throttle = Throttle(lambda message: self.say(packed(message, "a message")))
@@ -128,14 +130,17 @@ class _Teller:
         return self._stopped
 
     def say(self, message: Any) -> None:
-        """Say a message."""
+        """Say a message, or nothing where the mailbox hangs: the work goes on."""
         import ray
 
         if self._answer is not None:
-            # without an answer the mailbox is starting again, and the work goes on
-            with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+            try:
                 self._stopped = ray.get(self._answer, timeout=1.0) or self._stopped
-        self._answer = self._mailbox.say.remote(self._run, self._number, message)
+            except ray.exceptions.GetTimeoutError:
+                return  # the caller will end it, and then there is an answer
+            except ray.exceptions.RayActorError:
+                pass  # it is starting again
+        self._answer = self._mailbox.say.remote(self._run, self._number, self._begun, message)
 
 
 def killed(pid: int) -> bool:

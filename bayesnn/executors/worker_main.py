@@ -8,7 +8,6 @@ packed message, result or exception).
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -17,19 +16,22 @@ from typing import Any
 import torch
 
 from bayesnn.executors.protocol import Context
+from bayesnn.executors.same_end import end_if_left
 from bayesnn.executors.sending import packed, packed_error, unpacked
 from bayesnn.executors.throttle import Throttle
 
+_LOOK = 1.0  # seconds between two looks at whether the caller lives
 
-def main(descriptor: int, device: str, threads: int) -> None:
-    """Serve until the caller closes the pipe.
+
+def main(descriptor: int, device: str, threads: int, caller: int) -> None:
+    """Serve until the caller closes the pipe, or is gone.
 
     Args:
         descriptor: of the pipe to the caller.
         device: where work computes.
         threads: of torch.
+        caller: number of the caller's process.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's; it ends this process
     os.dup2(2, 1)  # what work prints must not get into the caller's output
     torch.set_num_threads(threads)
     place = torch.device(device)
@@ -38,8 +40,9 @@ def main(descriptor: int, device: str, threads: int) -> None:
     connection: Connection[Any, Any] = Connection(descriptor)
     inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
     stopped: set[int] = set()
-    threading.Thread(target=_listen, args=(connection, inbox, stopped), daemon=True).start()
-    connection.send(("ready",))
+    listening = (connection, inbox, stopped, caller)
+    threading.Thread(target=_listen, args=listening, daemon=True).start()
+    _tell(connection, "ready")
     work, shared = None, None
     while True:
         kind, *content = inbox.get()
@@ -49,15 +52,21 @@ def main(descriptor: int, device: str, threads: int) -> None:
             settings.apply()
         else:
             number, item = content
-            connection.send(_done(connection, work, shared, number, item, place, stopped))
+            _tell(connection, *_done(connection, work, shared, number, item, place, stopped))
 
 
 def _listen(
-    connection: Connection[Any, Any], inbox: SimpleQueue[tuple[Any, ...]], stopped: set[int]
+    connection: Connection[Any, Any],
+    inbox: SimpleQueue[tuple[Any, ...]],
+    stopped: set[int],
+    caller: int,
 ) -> None:
     """Take messages while work goes on; where the caller is gone, end even in midst of it."""
     try:
         while True:
+            while not connection.poll(_LOOK):
+                # a process forked from the caller may hold the pipe open: its end says too little
+                end_if_left(caller)
             message = connection.recv()
             if message[0] == "stop":
                 stopped.add(message[1])
@@ -65,6 +74,13 @@ def _listen(
                 inbox.put(message)
     except (EOFError, OSError):
         os._exit(0)
+
+
+def _tell(connection: Connection[Any, Any], *message: object) -> None:
+    try:
+        connection.send(message)
+    except OSError:
+        os._exit(0)  # the caller is gone
 
 
 def _done(
@@ -78,7 +94,7 @@ def _done(
 ) -> tuple[str, int, bytes]:
     """Return the message that says how the work on an item ended."""
     stopped.discard(number)
-    say = Throttle(lambda message: connection.send(("said", number, packed(message, "a message"))))
+    say = Throttle(lambda message: _tell(connection, "said", number, packed(message, "a message")))
 
     def report(message: Any) -> bool:
         say(message)

@@ -13,8 +13,10 @@ from typing import Any
 # a fresh interpreter that finds what the caller finds, and does not run the caller's script again
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from bayesnn.executors.same_end import end_with, ignore_ctrl_c; "
+    "ignore_ctrl_c(); end_with(int(sys.argv[5])); "  # before what takes seconds to import
     "from bayesnn.executors.worker_main import main; "
-    "main(int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))"
+    "main(int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))"
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LOOK = 0.5  # seconds between two looks at whether the process lives
@@ -27,6 +29,8 @@ class WorkerProcess:
     def __init__(self, device: str, threads: int) -> None:
         """Start the process; it says ("ready",) when it has come up.
 
+        The thread that calls this has to live as long as the process: see `same_end`.
+
         Args:
             device: where its work computes.
             threads: of torch and of the libraries under it.
@@ -37,7 +41,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [
                     sys.executable, "-c", _START, json.dumps(sys.path), str(theirs.fileno()),
-                    device, str(threads),
+                    device, str(threads), str(os.getpid()),
                 ],
                 pass_fds=[theirs.fileno()],
                 env=os.environ | dict.fromkeys(_THREADS, str(threads)),

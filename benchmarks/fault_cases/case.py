@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.failures import FAILURES, said
+from benchmarks.report import current_commit
 
 
 class NotPossibleError(Exception):
@@ -66,6 +67,7 @@ class Tally:
         seconds: that they took.
         failures: what went wrong, one line each with the number of the attempt.
         skipped: why none could be tried; empty where they were.
+        commit: of the code that was tried.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Tally:
     seconds: float
     failures: tuple[str, ...]
     skipped: str = ""
+    commit: str = ""
 
 
 def tally(case: FaultCase, *, quick: bool) -> Tally:
@@ -92,7 +95,7 @@ def tally(case: FaultCase, *, quick: bool) -> Tally:
     except NotPossibleError as error:
         return Tally(
             name=case.name, tried=0, struck=0, survived=0, equal=0, seconds=0.0, failures=(),
-            skipped=str(error),
+            skipped=str(error), commit=current_commit(),
         )  # fmt: skip
     return Tally(
         name=case.name,
@@ -102,6 +105,7 @@ def tally(case: FaultCase, *, quick: bool) -> Tally:
         equal=sum(one.equal for one in outcomes),
         seconds=time.monotonic() - began,
         failures=tuple(failures),
+        commit=current_commit(),
     )
 
 

@@ -14,7 +14,7 @@ from bayesnn.executors import Executor, local_executor, ray_executor
 from benchmarks.fault_cases.case import NotPossibleError
 
 N_WORKERS = 4
-SILENCE = 20.0  # seconds after which a worker is taken to hang; a new one starts within them
+SILENCE = 20.0  # seconds after which a process is taken to hang; a new one starts within them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ def local_pool() -> Iterator[Pool]:
 @contextmanager
 def ray_pool() -> Iterator[Pool]:
     """Yield four workers of a Ray that is started here."""
-    _check_ray()
+    check_ray()
     from tests.bayesnn.executors.local_ray import local_ray
 
     with local_ray(N_WORKERS), ray_executor(silence=SILENCE).kept() as workers:
@@ -58,7 +58,7 @@ def ray_pool() -> Iterator[Pool]:
 @contextmanager
 def ray_machines() -> Iterator[Pool]:
     """Yield a cluster of a machine with a worker and, after the first loss again, one with two."""
-    _check_ray()
+    check_ray()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
@@ -97,6 +97,11 @@ def half_are_killed(pool: Pool, rng: random.Random) -> int:
     return _each(signal.SIGKILL, chosen) + heard
 
 
+def who_hears_hangs(pool: Pool, rng: random.Random) -> int:  # noqa: ARG001
+    """Stop the process that hears of the workers; return how many."""
+    return _each(signal.SIGSTOP, pool.listeners())
+
+
 def one_hangs(pool: Pool, rng: random.Random) -> int:
     """Stop one worker, which then neither answers nor ends; return how many."""
     return _each(signal.SIGSTOP, rng.sample(found := pool.processes(), min(1, len(found))))
@@ -118,7 +123,8 @@ def _each(signal_number: int, processes: list[int]) -> int:
     return sent
 
 
-def _check_ray() -> None:
+def check_ray() -> None:
+    """Raise NotPossibleError where Ray is not installed."""
     try:
         import ray  # noqa: F401
     except ImportError as error:

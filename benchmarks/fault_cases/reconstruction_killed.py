@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import random
 import signal
 import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 
 from benchmarks.fault_cases.case import FaultCase, Outcome
 from tests.faults.children import ran, started
@@ -22,8 +24,10 @@ from tests.faults.whole_reconstructions import assert_reconstruction_is_whole
 
 @cache
 def scan(n_slices: int = 4) -> Path:
-    """Return a scan, made once."""
-    return scan_of_slices(Path(tempfile.mkdtemp(prefix="bayesnn-scan-")), n_slices)
+    """Return a scan, made once, and removed when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="bayesnn-scan-"))
+    atexit.register(rmtree, folder, ignore_errors=True)
+    return scan_of_slices(folder, n_slices)
 
 
 @cache

@@ -23,6 +23,7 @@ from benchmarks.fault_cases.pools import (
     one_is_killed,
     ray_machines,
     ray_pool,
+    who_hears_hangs,
 )
 from benchmarks.fault_cases.reconstruction_killed import scan
 from ct.partial_result import PartialResult
@@ -187,6 +188,11 @@ CASES = (
     *(
         _case(f"{what}: a machine of a Ray cluster leaves", job, ray_machines, a_machine_leaves,
               tries=4)
+        for what, job in _JOBS
+    ),
+    *(
+        _case(f"{what}: who hears of four Ray workers hangs", job, ray_pool, who_hears_hangs,
+              tries=3)
         for what, job in _JOBS
     ),
 )  # fmt: skip
