@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from bayesnn.checks import check_count, check_positive
+from bayesnn.executors.local_device import local_device
 from bayesnn.executors.local_run import LocalRun
 from bayesnn.executors.local_slot import Slot
 from bayesnn.executors.protocol import Heard, Item, Needs, Result, Shared, Work
@@ -171,7 +172,7 @@ def local_executor(
         n_gpus = torch.cuda.device_count()
         workers = [f"cuda:{i}" for i in range(n_gpus)] or n_cores
     if isinstance(workers, Sequence) and not isinstance(workers, str):
-        devices = tuple(_device(device) for device in workers)
+        devices = tuple(local_device(device) for device in workers)
     else:
         devices = ("cpu",) * check_count(workers, "workers")
     if not devices:
@@ -188,16 +189,3 @@ def local_executor(
         tries=check_count(tries, "tries"),
         silence=check_positive(silence, "silence"),
     )
-
-
-def _device(given: str | torch.device) -> str:
-    try:
-        device = torch.device(given)
-    except RuntimeError as error:
-        raise ValueError(
-            f'workers: expected devices such as "cuda:0" or "cpu", got {given!r}.'
-        ) from error
-    n_gpus = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= n_gpus:
-        raise ValueError(f"workers: {device} is not here: this machine has {n_gpus} CUDA devices.")
-    return str(device)
