@@ -17,6 +17,7 @@ from benchmarks.fault_cases import (
     fit_killed,
     fit_states,
     foreign_files,
+    machine_lost,
     main_ended,
     reconstruction_killed,
     reconstruction_states,
@@ -34,6 +35,7 @@ CASES = (
     *foreign_files.CASES,
     *workers.CASES,
     *main_ended.CASES,
+    *machine_lost.CASES,
 )
 COLUMNS = ("fault", "tried", "while at work", "survived", "results equal", "seconds", "commit")
 

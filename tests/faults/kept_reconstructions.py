@@ -47,6 +47,7 @@ def reconstructed(
     resume: bool = True,
     progress: Callable[[float, float], None] | None = None,
     executor: Executor | None = None,
+    checkpoint: Path | None = None,
 ) -> str:
     """Reconstruct with a state after every step, and return the digest of the result's content."""
     torch.set_num_threads(1)
@@ -59,6 +60,7 @@ def reconstructed(
         device="cpu",
         executor=executor,
         resume=resume,
+        checkpoint=None if checkpoint is None else str(checkpoint),
     )
     reconstruct_file(config, progress=progress)
     return content_of(output)
@@ -82,22 +84,27 @@ def use_walk(**settings: Any) -> Walk:
     return walk
 
 
-def reconstruction(say: Say, scan: Path, output: Path) -> None:
+def reconstruction(say: Say, scan: Path, output: Path, checkpoint: Path | None = None) -> None:
     """Reconstruct, and say the result's digest."""
-    say(reconstructed(scan, output))
+    say(reconstructed(scan, output, checkpoint=checkpoint))
 
 
-def walk(say: Say, scan: Path, output: Path) -> None:
+def walk(say: Say, scan: Path, output: Path, checkpoint: Path | None = None) -> None:
     """Reconstruct by few steps, and say the result's digest."""
     use_walk(steps=3)
-    say(reconstructed(scan, output))
+    say(reconstructed(scan, output, checkpoint=checkpoint))
 
 
-def walk_killed_in(say: Say, scan: Path, output: Path, operation: int) -> None:
-    """Reconstruct as `walk` does, be killed in a file operation, or say how many there were."""
+def walk_killed_in(
+    say: Say, scan: Path, output: Path, operation: int, checkpoint: Path | None = None
+) -> None:
+    """Reconstruct as `walk` does, be killed in a file operation, or say how many there were.
+
+    With a checkpoint, operations are those in the folder that holds it and the output's folder.
+    """
     use_walk(steps=3)
-    n_done = die_in_operation(output.parent, operation)
-    reconstructed(scan, output)
+    n_done = die_in_operation(output.parent if checkpoint is None else checkpoint.parent, operation)
+    reconstructed(scan, output, checkpoint=checkpoint)
     say(n_done())
 
 
