@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
+from bayesnn.executors.local_slot import START_LIMIT
 from bayesnn.executors.lost_worker import WorkerLostError
 from bayesnn.executors.protocol import Heard
 from bayesnn.executors.ray_cluster import room
@@ -155,13 +156,15 @@ class RayRun:
             said = self._ray.get(reference)
         except self._ray.exceptions.RayActorError:
             # it is starting again, and what was said meanwhile is lost
-            self._signs = dict.fromkeys(self._signs, time.monotonic())
+            now = time.monotonic()
+            self._signs = {number: max(sign, now) for number, sign in self._signs.items()}
             return
         self._heard_at = self._asked_at
         for number, begun, message in said:
             if number not in self._running.values():
                 continue  # it has ended meanwhile
-            self._signs[number], self._begun[number] = self._heard_at, begun
+            self._signs[number] = self._heard_at + (0.0 if begun.up else START_LIMIT)
+            self._begun[number] = begun
             if message is not None and heard is not None and heard(number, unpacked(message)):
                 self._stop.add(number)
 
@@ -178,8 +181,7 @@ class RayRun:
         now = time.monotonic()
         if self._mail is None or now - self._asked_at <= self._silence:
             return
-        answered, _ = self._ray.wait([self._mail], timeout=0)
-        if not answered:
+        if not self._ray.wait([self._mail], timeout=0)[0]:  # not merely unread
             self._asked_at = now
             self._ray.kill(self._mailbox, no_restart=False)
 

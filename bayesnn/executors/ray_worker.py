@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ class Begun:
     Attributes:
         pid: of the process that does it.
         node: where that process runs.
+        up: whether that process has imported what it needs, which takes seconds.
     """
 
     pid: int
     node: str
+    up: bool
 
 
 class Mailbox:
@@ -84,7 +87,8 @@ def done(run: list[Any], number: int, item: bytes, gpu: bool, threads: int, mail
     import ray
 
     name = run[0].hex()
-    here = Begun(pid=os.getpid(), node=ray.get_runtime_context().get_node_id())
+    node = ray.get_runtime_context().get_node_id()
+    here = Begun(pid=os.getpid(), node=node, up="torch" in sys.modules)
     tell = _Teller(name, number, here, mailbox)
     tell.say(None)  # before all that may hang, such as imports from another machine's disk
 
@@ -93,6 +97,7 @@ def done(run: list[Any], number: int, item: bytes, gpu: bool, threads: int, mail
     from bayesnn.executors.protocol import Context
     from bayesnn.executors.sending import packed, packed_error, unpacked
 
+    tell.is_up()
     torch.set_num_threads(threads)
     if name not in _held:
         _held.clear()  # the last run's data go before the new come
@@ -128,6 +133,12 @@ class _Teller:
         """
         self._throttle(message)
         return self._stopped
+
+    def is_up(self) -> None:
+        """Say that the process has come up, if it was not."""
+        if not self._begun.up:
+            self._begun = replace(self._begun, up=True)
+            self.say(None)
 
     def say(self, message: Any) -> None:
         """Say a message, or nothing where the mailbox hangs: the work goes on."""

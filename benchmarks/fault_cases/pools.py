@@ -8,7 +8,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from bayesnn.executors import Executor, local_executor, ray_executor
 from benchmarks.fault_cases.case import NotPossibleError
@@ -45,13 +44,13 @@ def local_pool() -> Iterator[Pool]:
 def ray_pool() -> Iterator[Pool]:
     """Yield four workers of a Ray that is started here."""
     check_ray()
-    from tests.bayesnn.executors.local_ray import local_ray
+    from tests.bayesnn.executors.local_ray import local_ray, ray_processes
 
     with local_ray(N_WORKERS), ray_executor(silence=SILENCE).kept() as workers:
         yield Pool(
             executor=workers,
-            processes=lambda: _rays(b"ray::bayesnn"),
-            listeners=lambda: _rays(b"ray::Mailbox"),
+            processes=lambda: ray_processes(b"ray::bayesnn"),
+            listeners=lambda: ray_processes(b"ray::Mailbox"),
         )
 
 
@@ -129,29 +128,3 @@ def check_ray() -> None:
         import ray  # noqa: F401
     except ImportError as error:
         raise NotPossibleError("Ray is not installed") from error
-
-
-def _rays(title: bytes) -> list[int]:
-    """Return processes by the title that Ray, started by this one, has given them."""
-    found = [path for path in Path("/proc").glob("[0-9]*") if _command(path).startswith(title)]
-    return [int(path.name) for path in found if _is_ours(path)]
-
-
-def _command(process: Path) -> bytes:
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:  # it has ended
-        return b""
-
-
-def _is_ours(process: Path) -> bool:
-    """Return whether a process descends from this one."""
-    try:
-        while process.name not in {"0", "1"}:
-            if process.name == str(os.getpid()):
-                return True
-            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
-            process = process.parent / parent
-    except OSError:
-        return False
-    return False

@@ -68,6 +68,8 @@ def started(work: Callable[..., None], *args: Any) -> Child:
 
 
 def _begin(work: Callable[..., None], say: Connection, *args: Any) -> None:
+    # shells start what runs in the background with Ctrl-C ignored, and that is inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     say.send("begun")
     work(say.send, *args)
 

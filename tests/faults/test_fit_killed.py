@@ -21,7 +21,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
     return bits, seconds
 
 
-@pytest.mark.parametrize("moment", random.Random(8).sample(range(5, 95), 5))
+@pytest.mark.parametrize("moment", random.Random(8).sample(range(5, 95), 4))
 def test_a_fit_that_is_killed_goes_on_bit_for_bit(
     moment: int, undisturbed: tuple[str, float], tmp_path: Path
 ) -> None:

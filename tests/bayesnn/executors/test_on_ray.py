@@ -17,6 +17,7 @@ from bayesnn.executors import Executor, Needs, WorkerLostError, ray_executor
 from bayesnn.executors.on_ray import RayWorkers
 from bayesnn.executors.ray_cluster import connected, room
 from tests.bayesnn.executors import jobs
+from tests.bayesnn.executors.local_ray import ray_processes
 from tests.ensembles.executor_cases import assert_same, classifier, data, regressor
 
 
@@ -107,6 +108,30 @@ def test_a_stopped_worker_is_killed_and_its_item_done_again(
     hasty = RayWorkers(ray_executor(tries=3, silence=2.0), ray_workers._ray)
     assert list(hasty.run(jobs.notes_and_waits, [0], shared=tmp_path, heard=hear)) == [(0, 0)]
     assert int((tmp_path / "pid-0").read_text()) not in stopped
+
+
+@pytest.mark.slow
+def test_a_mailbox_that_hangs_is_started_again_and_no_worker_counts_as_silent(
+    ray_workers: RayWorkers, tmp_path: Path
+) -> None:
+    others, stopped, heard_after = set(_mailboxes()), list[int](), list[object]()
+
+    def hear(number: int, message: object) -> None:
+        if not stopped:
+            stopped.extend(set(_mailboxes()) - others)
+            os.kill(stopped[0], signal.SIGSTOP)
+        elif stopped[0] not in _mailboxes():
+            heard_after.append(message)
+
+    hasty = RayWorkers(ray_executor(tries=1, silence=3.0), ray_workers._ray)
+    assert list(hasty.run(jobs.slow_but_alive, [5], shared=25.0, heard=hear)) == [(0, 5)]
+    hasty.close()
+    assert len(stopped) == 1
+    assert len(heard_after) > 5
+
+
+def _mailboxes() -> list[int]:
+    return ray_processes(b"ray::Mailbox")
 
 
 @pytest.mark.slow
