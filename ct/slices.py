@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bayesnn.seeds import seeded_generator
+from ct.budget_note import note_least
 from ct.checkpoint import Checkpoint, Forgetful
 from ct.diagnosis.check import Mismatch, mismatch
 from ct.diagnosis.noise_level import noise_finding
@@ -79,6 +80,9 @@ class SliceSolver:
 
         For methods that take one slice after the other it is 1, for others what fits into the
         memory budget. It does not depend on the number of slices.
+
+        Warns:
+            RuntimeWarning: one alone takes more than the budget that was given.
         """
         if not isinstance(self.method, StackMethod):
             return 1
@@ -86,7 +90,9 @@ class SliceSolver:
         copies = method.working_copies if isinstance(method, FrugalMethod) else _WORKING_COPIES
         rows, columns = self.grid.shape
         n_values = rows * columns + self.scan.n_views * self.scan.n_detectors
-        return max(1, self.budget // (copies * n_values * dtype.itemsize))
+        each = copies * n_values * dtype.itemsize
+        note_least(each, self.memory_budget, "a slice")
+        return max(1, self.budget // each)
 
     def solve(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class Trial:
     def run(self, name: str, executor: Executor | None, n_slices: int | None = None) -> float:
         """Reconstruct slices into a file; return the seconds."""
         start = time.perf_counter()
+        warnings.filterwarnings("ignore", "memory budget")  # it is too small on purpose
         reconstruct_file(
             ReconstructConfig(
                 sinogram=self.folder / "scan.h5",

@@ -122,14 +122,14 @@ class BM3D:
 
     @property
     def working_copies(self) -> int:
-        """Images of conjugate gradients, of the image and of the noise beside it.
+        """Images of conjugate gradients, of the image and of the noise beside it, in a process.
 
-        During work in patches less than half of them are held; it takes the other half. A slice
-        that is alone under a smaller budget holds that half and the smallest portion of patches
-        (`portions_under`), which is more than 50 where the image has less than some 160 rows: 88
-        at 64² with the usual settings, some MiB.
+        Tensors take two thirds of them, and during work in patches less than a third; patches take
+        as much again. A slice that is alone under a smaller budget holds that third and the
+        smallest portion of patches (`portions_under`), which is more than 50 where the image has
+        less than some 160 rows: 88 at 64² with the usual settings, some MiB.
         """
-        return 50  # measured: 34 to 50 for each of two slices, 44 to 47 for one alone from 192² on
+        return 75  # measured: 34 to 50 of tensors for each slice, 1.5 times that of a process
 
     def settings(self) -> dict[str, Setting]:
         """Return every setting."""
@@ -221,7 +221,7 @@ class BM3D:
         copies = self.working_copies * n_values * problem.sinogram.element_size()
         budget = memory_budget(problem.sinogram.device, problem.memory_budget)
         # a quarter is no slower than all of it
-        return max(budget // 4, copies // 2)
+        return max(budget // 4, copies // 3)
 
 
 def _start(

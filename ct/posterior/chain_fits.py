@@ -10,7 +10,7 @@ import torch
 from bayesnn.inference.mc_dropout import Params
 from ct.checkpoint import Checkpoint
 from ct.inr.coordinates import CoordinateImage
-from ct.posterior.chunked import in_chunks, peak_bytes, trained_at_once
+from ct.posterior.chunked import at_once, in_chunks, peak_bytes
 from ct.posterior.image_model import ImageModel
 from ct.posterior.side_by_side import member, stacked
 from ct.posterior.training import Descent, Trained, measurements, train_members
@@ -70,8 +70,8 @@ def fit_members(
     one_step = replace(descent, steps=1)
     start = stacked(initial[:1])
     each = peak_bytes(lambda: train_members(model.network, start, measured, one_step))
-    at_once = trained_at_once(each, problem.sinogram.device, problem.memory_budget)
-    chunks = in_chunks(train, n=len(initial), at_once=at_once, what="fits")
+    most = at_once(each, problem.sinogram.device, problem.memory_budget, what="fit")
+    chunks = in_chunks(train, n=len(initial), at_once=most, what="fits")
     good = torch.cat([part.good for part in chunks.results])
     weights = torch.cat([part.tv_weight for part in chunks.results])
     params = [

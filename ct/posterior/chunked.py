@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 import torch
 
 from ct import slices
-from ensembles.memory import PeakMemory, tensors_within
+from ct.budget_note import note_least
+from ensembles.memory import MALLOC, PeakMemory, tensors_within
 
 T = TypeVar("T")
 _DEVICE_SHARE = 4  # a GPU's memory over this is the budget there
@@ -99,26 +100,47 @@ def memory_budget(device: torch.device, given: int | None = None) -> int:
     return int(torch.cuda.get_device_properties(device).total_memory) // _DEVICE_SHARE
 
 
-def trained_at_once(each: int, device: torch.device, given: int | None) -> int:
-    """Return how many members or fits are trained at once, at least one.
+def tensor_budget(device: torch.device, given: int | None) -> int:
+    """Return the bytes that tensors in work at once may take.
 
     A budget that was given is of the process, which on a CPU takes more than its tensors
     (`ensembles.memory.MALLOC`); the default is of the tensors alone.
 
     Args:
-        each: bytes of tensors that one takes.
-        device: where they are trained.
+        device: where the work is done.
         given: what the user said, as in `Problem.memory_budget`; None for nothing.
+
+    Returns:
+        The bytes.
+
+    Example:
+        >>> tensor_budget(torch.device("cpu"), 2000)
+        500
+    """
+    return tensors_within(given, device) or memory_budget(device)
+
+
+def at_once(each: int, device: torch.device, given: int | None, *, what: str) -> int:
+    """Return how many members, fits or samples are in work at once, at least one.
+
+    Args:
+        each: bytes of tensors that one takes.
+        device: where they are in work.
+        given: what the user said, as in `Problem.memory_budget`; None for nothing.
+        what: what they are, for the note: "member".
 
     Returns:
         The number.
 
+    Warns:
+        RuntimeWarning: one alone takes more than the budget that was given.
+
     Example:
-        >>> trained_at_once(100, torch.device("cpu"), 2000)
+        >>> at_once(100, torch.device("cpu"), 2000, what="member")
         5
     """
-    budget = tensors_within(given, device) or memory_budget(device)
-    return max(1, budget // max(each, 1))
+    note_least(each * (MALLOC if device.type == "cpu" else 1), given, f"a {what}")
+    return max(1, tensor_budget(device, given) // max(each, 1))
 
 
 def peak_bytes(work: Callable[[], object]) -> int:

@@ -14,7 +14,7 @@ from bayesnn.seeds import seeded_generator
 from ct.inr.coordinates import CoordinateImage, ImageNetwork
 from ct.inr.feature_grid import FeatureGrid
 from ct.inr.plain_settings import plain_settings
-from ct.posterior.chunked import in_chunks, peak_bytes, trained_at_once
+from ct.posterior.chunked import at_once, in_chunks, peak_bytes
 from ct.posterior.excluded import excluded_names, refilled
 from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import network_range
@@ -224,7 +224,7 @@ class _Work:
         start = stacked([_params(network)])
         descent = replace(self._descent, steps=1)
         each = peak_bytes(lambda: train_members(network, start, measurements(problem), descent))
-        return trained_at_once(each, problem.sinogram.device, problem.memory_budget)
+        return at_once(each, problem.sinogram.device, problem.memory_budget, what="member")
 
     def members(self, numbers: range) -> _Members:
         """Return the members of those numbers."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +17,8 @@ from ct.posterior.detail_spectrum import DetailSpectrum
 _WEIGHTS, _DETAIL = 0, 1
 _LEAST_POWER = 1e-12  # of the ring that has most
 _RINGS = 40  # of frequencies, up to the highest of a row
+_DRAWN_TOGETHER = 16  # normal numbers, by torch: parts of so many are those of the whole
+_PIXELS_AT_ONCE = 2**16  # of samples in work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +135,24 @@ def error_samples(
     """
     weights = torch.randn(
         n, len(parts.shared), dtype=torch.float64, generator=seeded_generator(seed, _WEIGHTS)
-    )
-    raw = torch.tensordot(weights.to(parts.shared.device), parts.shared, dims=1)
-    raw += parts.detail * _detail(mean, detail, n=n, seed=seed)
-    raw -= raw.mean(0)
-    raw *= std.double() / raw.std(0).clamp(min=torch.finfo(torch.float64).tiny)
-    samples: Tensor = (mean.double() + raw).to(mean.dtype)
+    ).to(parts.shared.device)
+
+    def drawn() -> Iterator[tuple[range, Float64[Tensor, "some rows columns"]]]:
+        for some, noise in _detail(mean, detail, n=n, seed=seed):
+            chosen = weights[some.start : some.stop]
+            yield some, torch.tensordot(chosen, parts.shared, dims=1) + parts.detail * noise
+
+    # drawn twice, so that they are never all there in float64
+    total, squares = torch.zeros_like(parts.detail), torch.zeros_like(parts.detail)
+    for _, raw in drawn():
+        total += raw.sum(0)
+        squares += raw.square().sum(0)
+    centre = total / n
+    spread = ((squares - n * centre.square()) / (n - 1)).clamp(min=0).sqrt()
+    factor = std.double() / spread.clamp(min=torch.finfo(torch.float64).tiny)
+    samples = mean.new_empty(n, *mean.shape)
+    for some, raw in drawn():
+        samples[some.start : some.stop] = mean.double() + factor * (raw - centre)
     return samples
 
 
@@ -149,17 +165,20 @@ def _deviations(folds: Float[Tensor, "folds rows columns"]) -> Float64[Tensor, "
 
 def _detail(
     like: Float[Tensor, "rows columns"], spectrum: DetailSpectrum, *, n: int, seed: int
-) -> Float64[Tensor, "samples rows columns"]:
-    """Return stationary noise of variance 1 and mean 0 with the spectrum of missing detail."""
+) -> Iterator[tuple[range, Float64[Tensor, "some rows columns"]]]:
+    """Yield stationary noise of variance 1 and mean 0 with the spectrum of missing detail."""
     k = _frequencies(like)
     response = (k > 0) * k ** (spectrum.power / 2) * torch.exp(-k / (2 * spectrum.decay))
     power = torch.fft.irfft2(response.square() + 0j, s=tuple(like.shape))[0, 0]
-    white = torch.randn(
-        n, *like.shape, dtype=torch.float64, generator=seeded_generator(seed, _DETAIL)
-    )
-    shaped = torch.fft.rfft2(white.to(like.device)) * (response / power.sqrt())
-    noise: Tensor = torch.fft.irfft2(shaped, s=tuple(like.shape))
-    return noise
+    response = response / power.sqrt()
+    generator = seeded_generator(seed, _DETAIL)
+    together = _DRAWN_TOGETHER // math.gcd(like.numel(), _DRAWN_TOGETHER)
+    at_once = together * max(1, _PIXELS_AT_ONCE // (together * like.numel()))
+    for first in range(0, n, at_once):
+        some = range(first, min(first + at_once, n))
+        white = torch.randn(len(some), *like.shape, dtype=torch.float64, generator=generator)
+        shaped = torch.fft.rfft2(white.to(like.device)) * response
+        yield some, torch.fft.irfft2(shaped, s=tuple(like.shape))
 
 
 def _frequencies(like: Float[Tensor, "rows columns"]) -> Float64[Tensor, "rows frequencies"]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bayesnn.checks import as_finite_tensor, check_count, check_positive
 from bayesnn.kernels import ntk
 from bayesnn.seeds import seeded_generator
-from ct.posterior.chunked import in_chunks, memory_budget
+from ct.posterior.chunked import at_once, in_chunks
 from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.infinite_width_network import Activation, InfiniteNetwork, KernelOf
 from ct.posterior.infinite_width_posterior import ScanPosterior
@@ -227,10 +227,9 @@ class InfiniteWidth:
             checkpoint=problem.checkpoint.part("samples"),
             report=lambda done: report(1 + done),
         )
-        budget = memory_budget(problem.sinogram.device, problem.memory_budget)
-        chunks = in_chunks(
-            drawn.add, n=self.n_samples, at_once=budget // drawn.bytes_of_one, what="samples"
-        )
+        device, given = problem.sinogram.device, problem.memory_budget
+        most = at_once(drawn.bytes_of_one, device, given, what="sample")
+        chunks = in_chunks(drawn.add, n=self.n_samples, at_once=most, what="samples")
         del chunks
         mean, scales = posterior.mean, prior.scales
         return Estimate(

@@ -13,6 +13,7 @@ from torch import Tensor
 from bayesnn.calibration import conformal_quantile
 from bayesnn.checks import check_count
 from bayesnn.seeds import seeded_generator
+from ct.budget_note import note_least
 from ct.checkpoint import remembered
 from ct.half_width import LEVELS
 from ct.nonlocal_prior.bm3d import bm3d
@@ -35,6 +36,7 @@ _STEPS = 1000  # of progress
 _MEAN, _FOLDS = 150, 575  # where the first two parts of the work end
 _FEWEST_FOLDS = 2
 _COPIES = 12  # of a slice that a method holds, unless it says
+_OWN_COPIES = 200  # of images and sinograms that a slice's error bars take, and its samples beside
 _PIXELS_BETWEEN_STATES = 2**18  # of folds that a CPU does together: tens of seconds of work
 
 
@@ -132,6 +134,11 @@ class Jackknife:
         own = {"n_folds": self.n_folds, "n_samples": self.n_samples}
         return {"mean": self.mean.name, **own, **inner}
 
+    def _note_least(self, problem: Problem) -> None:
+        copies = _OWN_COPIES + self.n_samples * problem.keep_samples
+        least = max(copies, _copies(self.mean)) * _bytes_of_copy(problem)
+        note_least(least, problem.memory_budget, "a slice")
+
     def solve(self, problem: Problem, *, seed: int, progress: Progress | None = None) -> Estimate:
         """Reconstruct one slice.
 
@@ -147,6 +154,7 @@ class Jackknife:
             ValueError: fewer than three views, or all folds diverged.
         """
         folds = view_folds(problem.scan, self.n_folds)
+        self._note_least(problem)
         work = _Work(problem=problem, folds=folds, progress=progress)
         measured = work.reconstruct(self.mean, problem, 0, _MEAN, _FOLDS)
         known = known_scan(problem, measured.mean, seed=_seed(seed, _KNOWN_SCAN))
@@ -332,14 +340,21 @@ def _calibration(problem: Problem, n_folds: int) -> str:
 
 
 def _at_once(method: StackMethod, problem: Problem) -> int:
-    copies = method.working_copies if isinstance(method, FrugalMethod) else _COPIES
-    n_values = math.prod(problem.grid.shape) + problem.sinogram.numel()
     device = problem.sinogram.device
     budget = memory_budget(device, problem.memory_budget)
-    most = budget // (copies * n_values * problem.sinogram.element_size())
+    most = budget // (_copies(method) * _bytes_of_copy(problem))
     if device.type == "cpu":
         most = min(most, _PIXELS_BETWEEN_STATES // math.prod(problem.grid.shape))
     return max(1, most)
+
+
+def _copies(method: StackMethod) -> int:
+    return method.working_copies if isinstance(method, FrugalMethod) else _COPIES
+
+
+def _bytes_of_copy(problem: Problem) -> int:
+    n_values = math.prod(problem.grid.shape) + problem.sinogram.numel()
+    return n_values * problem.sinogram.element_size()
 
 
 def _seed(seed: int, place: int) -> int:

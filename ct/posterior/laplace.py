@@ -20,6 +20,7 @@ from ct.posterior.chunked import in_chunks
 from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import ImageModel, image_model
 from ct.posterior.laplace_fit import LaplaceFit, LaplaceModel, fit_laplace
+from ct.posterior.lone_network import note_lone_network
 from ct.posterior.side_by_side import member, stacked
 from ct.posterior.training import Descent, Trained, check_tv, measurements, train_members
 from ct.problem import Estimate, Problem, Progress, Setting
@@ -155,6 +156,7 @@ class Laplace:
         Raises:
             ValueError: training diverged.
         """
+        note_lone_network(problem, self.network)
         return solve_with_held_out_scale(
             self._solve, problem, share=self.held_out, seed=seed, progress=progress
         )

@@ -20,7 +20,7 @@ from bayesnn.inference.linearised import Linearised
 from bayesnn.inference.mc_dropout import Params
 from bayesnn.seeds import seeded_generator
 from ct.checkpoint import Checkpoint
-from ct.posterior.chunked import memory_budget, peak_bytes
+from ct.posterior.chunked import at_once, peak_bytes, tensor_budget
 from ct.posterior.image_curvature import RayCurvature, VariationCurvature
 from ct.posterior.image_model import ImageModel
 
@@ -74,7 +74,7 @@ class LaplaceModel:
         self, linear: Linearised, curvatures: Sequence[Curvature], tolerance: float
     ) -> Callable[[float], LaplacePosterior]:
         """Return what makes, of a prior's τ, the Gaussian near θ that some curvatures make."""
-        at_once = self.samples_at_once(linear)
+        samples = self.samples_at_once(linear)
         vectors = self._budget(linear) // _BASIS_SHARE // linear.at.nbytes
         seed, fan_in = seeded_generator(self.seed, _PROBES).initial_seed(), self.fan_in(linear)
         diagonal = curvature_diagonal(linear, curvatures, seed=seed)
@@ -85,7 +85,7 @@ class LaplaceModel:
             data_diagonal=diagonal,
             seed=seed,
             rank=min(self.rank, vectors),
-            at_once=at_once,
+            at_once=samples,
             tolerance=tolerance,
             max_iterations=self.max_iterations,
         )
@@ -94,10 +94,11 @@ class LaplaceModel:
         """Return how many samples' solves the memory budget takes side by side, at least one."""
         one = linear.at[None]
         bytes_each = peak_bytes(lambda: linear.adjoint(linear(one))) + _SOLVER_VECTORS * one.nbytes
-        return max(1, self._budget(linear) // bytes_each)
+        given = self.image.problem.memory_budget
+        return at_once(bytes_each, linear.at.device, given, what="sample")
 
     def _budget(self, linear: Linearised) -> int:
-        return memory_budget(linear.at.device, self.image.problem.memory_budget)
+        return tensor_budget(linear.at.device, self.image.problem.memory_budget)
 
     def fan_in(self, linear: Linearised) -> Float[Tensor, " n"]:
         """Return the fan-in of each entry of θ."""

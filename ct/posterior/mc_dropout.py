@@ -15,6 +15,7 @@ from ct.inr.feature_grid import FeatureGrid
 from ct.inr.plain_settings import plain_settings
 from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import image_model
+from ct.posterior.lone_network import note_lone_network
 from ct.posterior.schedules import cosine_fall
 from ct.posterior.side_by_side import dropout_rendering, member, stacked
 from ct.posterior.training import Descent, check_tv, measurements, train_members
@@ -144,6 +145,7 @@ class MCDropout:
         Raises:
             ValueError: training diverged.
         """
+        note_lone_network(problem, self.network)
         return solve_with_held_out_scale(
             self._solve, problem, share=self.held_out, seed=seed, progress=progress
         )

@@ -22,6 +22,7 @@ from ct.inr.feature_grid import FeatureGrid
 from ct.inr.plain_settings import plain_settings
 from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import ImageModel, image_model
+from ct.posterior.lone_network import note_lone_network
 from ct.posterior.schedules import one_cycle
 from ct.posterior.training import check_tv, likely_tv_weight
 from ct.problem import Estimate, Problem, Progress, Setting
@@ -161,6 +162,7 @@ class MeanFieldMethod:
             ValueError: training diverged.
         """
         self.check_packages()
+        note_lone_network(problem, self.network)
         return solve_with_held_out_scale(
             self._solve, problem, share=self.held_out, seed=seed, progress=progress
         )

@@ -11,7 +11,7 @@ from ct.inr.coordinates import ImageNetwork
 from ct.inr.links import identity
 from ct.inr.plain_settings import plain_settings
 from ct.inr.wide_network import WideImage, WideNetwork
-from ct.posterior.chunked import in_chunks
+from ct.posterior.chunked import in_chunks, tensor_budget
 from ct.posterior.excluded import excluded_names, refilled
 from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.image_model import image_model
@@ -211,5 +211,10 @@ class NTKGP:
     def _trainer(self, problem: Problem) -> GaussNewton | Descent:
         rows, columns = problem.grid.shape
         if max(problem.sinogram.numel(), rows * columns) <= SECOND_ORDER_SIZE:
-            return gauss_newton(max_steps=self.max_steps, tolerance=self.tolerance)
+            given = problem.memory_budget
+            return gauss_newton(
+                max_steps=self.max_steps,
+                tolerance=self.tolerance,
+                memory_budget=given and tensor_budget(problem.sinogram.device, given),
+            )
         return Descent(steps=self.adam_steps, learning_rate=self.learning_rate)

@@ -15,7 +15,7 @@ from bayesnn.networks import prior_precision
 from bayesnn.seeds import seeded_generator
 from ct.checkpoint import Checkpoint
 from ct.inr.wide_network import WideImage
-from ct.posterior.chunked import memory_budget, peak_bytes, trained_at_once
+from ct.posterior.chunked import at_once, peak_bytes, tensor_budget
 from ct.posterior.perturbation import perturbed_sinograms
 from ct.posterior.ray_observation import RayObservation, ray_observation
 from ct.posterior.side_by_side import stacked
@@ -96,7 +96,7 @@ class MemberWork:
             problem.projector.T(problem.sinogram)  # weights made on first use do not count
             one, descent = range(1), replace(self._trainer, steps=1)
             each = peak_bytes(lambda: self._by_adam(one, descent, None, lambda _: None))
-        return trained_at_once(each, problem.sinogram.device, problem.memory_budget)
+        return at_once(each, problem.sinogram.device, problem.memory_budget, what="member")
 
     def members(
         self, numbers: range, checkpoint: Checkpoint, report: Callable[[int], None]
@@ -148,7 +148,7 @@ class MemberWork:
         return MemberDraw(start=start, shift={"initial": start, "direction": direction})
 
     def _delta(self, draws: MemberDraw) -> Float[Tensor, "members pixels 1"]:
-        budget = memory_budget(self._points.device, self._problem.memory_budget)
+        budget = tensor_budget(self._points.device, self._problem.memory_budget)
         with torch.no_grad():
             delta = shift_values(_METHOD, self._network.body, draws.shift, self._points, budget)
         assert delta is not None
@@ -177,7 +177,7 @@ class MemberWork:
         def at(points: Tensor) -> Tensor:
             return member_values(_METHOD, self._network.body, params, {}, points)
 
-        budget = memory_budget(self._points.device, self._problem.memory_budget)
+        budget = tensor_budget(self._points.device, self._problem.memory_budget)
         with torch.no_grad():
             each = bytes_per_point(at, self._points, enough=budget)
             chunks = slices_within(len(self._points), each, budget)

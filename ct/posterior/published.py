@@ -18,7 +18,7 @@ from bayesnn.seeds import seeded_generator
 from ct.classical.total_variation import anisotropic_tv
 from ct.inr.counter_masks import draw_keys
 from ct.inr.pixel_dropout import PixelDropoutImage, PixelDropoutNetwork
-from ct.posterior.chunked import memory_budget
+from ct.posterior.chunked import tensor_budget
 from ct.posterior.held_out_views import check_held_out, solve_with_held_out_scale
 from ct.posterior.normalisation import ValueRange, value_range
 from ct.posterior.repeated_step import RepeatedStep
@@ -218,7 +218,7 @@ class PublishedMCDropout:
             The network and the last step's loss.
         """
         shape, at_once, said = problem.grid.shape, None, False
-        budget = memory_budget(problem.sinogram.device, problem.memory_budget)
+        budget = tensor_budget(problem.sinogram.device, problem.memory_budget)
         while True:
             network = self._network.build(shape, generator=seeded_generator(seed, _INITIAL))
             network = network.to(problem.sinogram)

@@ -108,6 +108,7 @@ def test_every_method_can_travel(method: Method) -> None:
     assert type(there) is type(method)
 
 
+@pytest.mark.filterwarnings("ignore:memory budget")
 @pytest.mark.parametrize(
     ("method", "noise_std", "memory_budget"),
     [

@@ -84,9 +84,9 @@ def test_the_median_is_exact(numbers: Tensor, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_no_numbers_have_no_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = torch.zeros(0, dtype=torch.float64)
     for few in (0, 10):
         monkeypatch.setattr(streamed_median, "_FEW", few)
-        empty = torch.zeros(0, dtype=torch.float64)
         value, n = streamed_median.streamed_median(lambda: [empty], at_most=1)
         assert math.isnan(value)
         assert n == 0

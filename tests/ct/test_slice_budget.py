@@ -77,6 +77,26 @@ def test_a_cpus_budget_is_what_the_documents_say() -> None:
     assert MEMORY_BUDGET == 256 * 2**20
 
 
+@pytest.mark.parametrize(
+    ("method", "what"),
+    [
+        (ct.fbp(), "a slice"),
+        (ct.jackknife(mean=ct.cgls(iterations=3), n_folds=3, n_samples=3), "a slice"),
+        (ct.mc_dropout(steps=1, centre_steps=1, n_samples=3, held_out=0), "a slice's network"),
+    ],
+)
+def test_a_budget_too_small_for_one_slice_is_said_before_work(method: Method, what: str) -> None:
+    def reconstructed(budget: int) -> None:
+        sinogram = np.random.default_rng(0).normal(1.0, 0.1, size=(20, 81))
+        ct.reconstruct(sinogram, SCAN, GRID, method=method, noise_std=0.1, memory_budget=budget)
+
+    with pytest.warns(RuntimeWarning, match=f"expected room for {what}, .* got 9 B; it is") as said:
+        reconstructed(9)
+    assert len({str(one.message) for one in said}) == 1
+    reconstructed(2**28)
+
+
+@pytest.mark.filterwarnings("ignore:memory budget")
 @pytest.mark.parametrize("method", [ct.fbp(), ct.cgls()])
 def test_images_do_not_depend_on_the_budget(method: Method) -> None:
     shape = (3, 20, 81)

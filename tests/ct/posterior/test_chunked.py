@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ct import slices
-from ct.posterior.chunked import in_chunks, memory_budget, peak_bytes, trained_at_once
+from ct.posterior.chunked import at_once, in_chunks, memory_budget, peak_bytes
 from ensembles.memory import MALLOC
 
 
@@ -48,13 +48,17 @@ def test_what_does_not_fit_alone_is_an_error():
 def test_the_budget_is_that_of_slices(monkeypatch):
     monkeypatch.setattr(slices, "MEMORY_BUDGET", 1234)
     assert memory_budget(torch.device("cpu")) == 1234
-    assert trained_at_once(100, torch.device("cpu"), None) == 12
+    assert at_once(100, torch.device("cpu"), None, what="fit") == 12
 
 
 def test_a_budget_that_was_given_is_of_the_process():
-    assert trained_at_once(100, torch.device("cpu"), 1234) == int(1234 / MALLOC) // 100
-    assert trained_at_once(100, torch.device("cuda"), 1234) == 12
-    assert trained_at_once(100, torch.device("cpu"), 1) == 1
+    assert at_once(100, torch.device("cpu"), 1234, what="fit") == int(1234 / MALLOC) // 100
+    assert at_once(100, torch.device("cuda"), 1234, what="fit") == 12
+
+
+def test_one_that_takes_more_is_alone_and_says_so():
+    with pytest.warns(RuntimeWarning, match="a fit, which alone takes about 400 B, got 9 B"):
+        assert at_once(100, torch.device("cpu"), 9, what="fit") == 1
 
 
 def test_peak_memory_counts_what_lives_at_once_and_what_gradients_keep():

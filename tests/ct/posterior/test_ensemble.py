@@ -41,6 +41,7 @@ def _method(**settings) -> ensemble_module.Ensemble:
     )
 
 
+@pytest.mark.filterwarnings("ignore:memory budget")
 @pytest.mark.parametrize(
     "settings",
     [{}, {"network": FOURIER, "dropout": 0.2, "samples_per_member": 2}],

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bayesnn.seeds import seeded_generator
 from ct.posterior.detail_spectrum import DetailSpectrum
 from ct.posterior.error_samples import Gain, error_parts, error_samples
 
@@ -71,6 +72,32 @@ def test_samples_have_exactly_the_mean_and_standard_deviation():
     assert torch.allclose(samples.std(0), std)
     assert torch.equal(samples, samples_of(0))
     assert not torch.equal(samples, samples_of(1))
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (11, 13), (5, 6)])
+def test_drawn_some_at_a_time_they_are_those_of_all_at_once(shape, monkeypatch):
+    monkeypatch.setattr("ct.posterior.error_samples._PIXELS_AT_ONCE", 1)
+    n, spectrum = 37, DetailSpectrum(power=1, decay=0.1)
+    mean, folds = _normal(*shape, seed=0), _normal(6, *shape, seed=1)
+    std = _normal(*shape, seed=2).abs() + 0.1
+    gain = Gain(response=torch.ones(shape[0], shape[1] // 2 + 1, dtype=torch.float64))
+    parts = error_parts(std, folds, gain)
+
+    k = torch.hypot(
+        torch.fft.fftfreq(shape[0], dtype=torch.float64)[:, None],
+        torch.fft.rfftfreq(shape[1], dtype=torch.float64),
+    )
+    response = (k > 0) * k**0.5 * torch.exp(-k / 0.2)
+    variance = torch.fft.irfft2(response.square() + 0j, s=shape)[0, 0]
+    weights, white = (
+        torch.randn(n, *size, dtype=torch.float64, generator=seeded_generator(3, place))
+        for place, size in ((0, (6,)), (1, shape))
+    )
+    detail = torch.fft.irfft2(torch.fft.rfft2(white) * response / variance.sqrt(), s=shape)
+    raw = torch.tensordot(weights, parts.shared, dims=1) + parts.detail * detail
+    raw -= raw.mean(0)
+    samples = error_samples(mean, std, parts, detail=spectrum, n=n, seed=3)
+    assert torch.allclose(samples, mean + raw * std / raw.std(0), rtol=1e-10, atol=1e-10)
 
 
 def test_where_the_folds_explain_the_spread_samples_are_correlated_as_a_jackknife_says():

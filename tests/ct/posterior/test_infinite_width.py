@@ -212,6 +212,7 @@ def test_scales_are_chosen_from_the_measurements_and_said():
     assert math.isclose(loud["frequency_std"], quiet["frequency_std"], rel_tol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:memory budget")
 def test_an_interruption_changes_nothing():
     problem = dataclasses.replace(_problem(), keep_samples=True, memory_budget=1)
     method = ct.infinite_width(n_samples=5)
@@ -227,6 +228,7 @@ def test_an_interruption_changes_nothing():
     assert torch.equal(whole.samples, again.samples)
 
 
+@pytest.mark.filterwarnings("ignore:memory budget")
 def test_samples_do_not_depend_on_what_is_drawn_beside_them():
     problem = dataclasses.replace(_problem(), keep_samples=True)
     method = ct.infinite_width(n_samples=4, sample_tolerance=1e-6)

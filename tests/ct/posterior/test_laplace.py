@@ -9,6 +9,7 @@ from ct.inr.feature_grid import FeatureGrid
 from ct.inr.pixel_grid import PixelGrid
 from ct.posterior import laplace_fit
 from ct.posterior.image_curvature import RayCurvature, VariationCurvature
+from ensembles.memory import MALLOC
 from tests.ct.posterior.memory_checkpoint import InterruptionError, MemoryCheckpoint
 from tests.reference.gaussian_scan import GaussianScan
 
@@ -39,6 +40,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(stop_after):
     assert again.diagnostics == whole.diagnostics
 
 
+@pytest.mark.filterwarnings("ignore:memory budget")
 @pytest.mark.parametrize(
     ("parameter_vectors", "default", "rank", "at_once"), [(12, 2**28, 3, 1), (10**6, 1, 8, 6)]
 )
@@ -60,7 +62,7 @@ def test_the_problems_own_budget_decides(parameter_vectors, default, rank, at_on
     short = dataclasses.replace(FAST, steps=2, max_iterations=2)
     method = dataclasses.replace(short, network=PixelGrid(), prior_precision=None)
     one = SCAN.sinogram.element_size() * 10 * 10
-    problem = dataclasses.replace(SCAN.problem, memory_budget=parameter_vectors * one)
+    problem = dataclasses.replace(SCAN.problem, memory_budget=int(MALLOC * parameter_vectors * one))
     estimate = method.solve(problem, seed=0)
     assert estimate.diagnostics["samples_at_once"] == at_once
     assert set(ranks) == {rank}
