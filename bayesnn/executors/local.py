@@ -69,9 +69,10 @@ class LocalExecutor:
         """
         with ThreadPoolExecutor(1, initializer=hold_back_ctrl_c) as starter, ExitStack() as ends:
             slots = [Slot(device, self.threads, starter) for device in self.devices]
-            for slot in slots:
-                ends.callback(slot.close)
-            yield KeptWorkers(self, slots)
+            workers = KeptWorkers(self, slots)
+            for end in (*(slot.close for slot in slots), workers.end):
+                ends.callback(end)
+            yield workers
 
 
 class KeptWorkers:
@@ -80,6 +81,11 @@ class KeptWorkers:
     def __init__(self, settings: LocalExecutor, slots: Sequence[Slot]) -> None:
         """Keep the workers' places; see `LocalExecutor.kept`."""
         self._settings, self._slots, self._busy = settings, slots, False
+        self._ended = False
+
+    def end(self) -> None:
+        """Refuse further runs: the processes end with their block."""
+        self._ended = True
 
     def __deepcopy__(self, memo: object) -> KeptWorkers:
         return self  # as scikit-learn's clone asks for; processes are not copied
@@ -120,6 +126,10 @@ class KeptWorkers:
         heard: Heard | None = None,
     ) -> Generator[tuple[int, Result], None, None]:
         """Yield (number of the item, its result) as they come; see `Executor.run`."""
+        if self._ended:
+            raise RuntimeError(
+                "executor: its `with` block has ended; use one that is open, or the whole executor."
+            )
         if self._busy:
             raise RuntimeError("executor: its last run has not ended; end it, or use another.")
         run = packed((work, shared, torch_settings()), "the work or its shared data")
@@ -181,11 +191,10 @@ def local_executor(
         raise ValueError(
             f"workers: expected devices of one type, as numbers differ between them, got {devices}."
         )
+    each = max(1, n_cores // len(devices))
     return LocalExecutor(
         devices=devices,
-        threads=check_count(
-            max(1, n_cores // len(devices)) if threads is None else threads, "threads"
-        ),
+        threads=check_count(each if threads is None else threads, "threads"),
         tries=check_count(tries, "tries"),
         silence=check_positive(silence, "silence"),
     )

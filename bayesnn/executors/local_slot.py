@@ -82,7 +82,7 @@ class Slot:
                 starting = self._starter.submit(WorkerProcess, self._device, self._threads)
                 self._worker = starting.result()
                 self._worker.receive()
-            except (EOFError, OSError) as error:
+            except (EOFError, OSError, RuntimeError) as error:  # no more threads, at the very end
                 reason = self.close() if self._worker is not None else str(error)
             self._enter("idle")
         if self._worker is None:

@@ -196,6 +196,13 @@ def test_one_run_at_a_time(workers: KeptWorkers) -> None:
             next(workers.run(jobs.scaled_square, [1], shared=1))
 
 
+def test_an_executor_whose_block_has_ended_says_so() -> None:
+    with EXECUTOR.kept() as ended:
+        assert ended.pids == []  # none is started before it is needed
+    with pytest.raises(RuntimeError, match="its `with` block has ended; use one that is open"):
+        next(ended.run(jobs.scaled_square, [1], shared=1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
