@@ -9,7 +9,7 @@ from typing import Any
 
 from bayesnn.checks import check_count, check_positive
 from bayesnn.executors.protocol import Heard, Item, Needs, Result, Shared, Work
-from bayesnn.executors.ray_cluster import check_installed, connected, room
+from bayesnn.executors.ray_cluster import cannot_work, check_installed, connected, room
 from bayesnn.executors.ray_run import RayRun
 from bayesnn.executors.ray_worker import Mailbox
 from bayesnn.executors.sending import packed
@@ -84,9 +84,11 @@ class RayWorkers:
         """Keep the connection; see `RayExecutor.kept`."""
         self._settings, self._ray = settings, ray
         self._mailbox: Any = None
+        self._ended = False
 
     def close(self) -> None:
-        """End what runs beside the tasks."""
+        """End what runs beside the tasks, and refuse further runs."""
+        self._ended = True
         if self._mailbox is not None:
             self._ray.kill(self._mailbox)
             self._mailbox = None
@@ -125,12 +127,20 @@ class RayWorkers:
         heard: Heard | None = None,
     ) -> Generator[tuple[int, Result], None, None]:
         """Yield (number of the item, its result) as they come; see `Executor.run`."""
+        if self._ended:  # Ray would start a cluster of its own
+            raise RuntimeError(
+                "executor: its `with` block has ended; use one that is open, or the executor "
+                "that it was made from."
+            )
         run = packed((work, shared, torch_settings()), "the work or its shared data")
         if self._mailbox is None:
             mailbox = self._ray.remote(Mailbox).options(
                 num_cpus=0, max_restarts=-1, max_task_retries=0, resources=_ON_HEAD
             )
-            self._mailbox = mailbox.remote()
+            try:
+                self._mailbox = mailbox.remote()
+            except ImportError as error:  # of the cluster, through its clients' port
+                raise cannot_work(error) from error
         ray_run = RayRun(
             self._ray,
             run,

@@ -94,6 +94,15 @@ def _connect(ray: Any, address: str | None) -> None:
             return
 
 
+def cannot_work(error: Exception) -> RuntimeError:
+    """Return the error that says of a cluster's machines that they lack what work needs."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return RuntimeError(
+        f"executor: a machine of the Ray cluster cannot run the work ({lines[-1].rstrip('.')}); it "
+        "needs bayesnn, Python, Ray and what the work imports, in the versions that are here."
+    )
+
+
 def room(ray: Any, asked: Mapping[str, float]) -> int:
     """Return how many tasks fit the cluster as it is now; 0 where no node is large enough.
 

@@ -15,7 +15,7 @@ from typing import Any
 from bayesnn.executors.local_slot import START_LIMIT
 from bayesnn.executors.lost_worker import WorkerLostError
 from bayesnn.executors.protocol import Heard
-from bayesnn.executors.ray_cluster import room
+from bayesnn.executors.ray_cluster import cannot_work, room
 from bayesnn.executors.ray_worker import Begun, done, killed
 from bayesnn.executors.sending import packed, unpacked
 
@@ -146,6 +146,8 @@ class RayRun:
         except lost as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise WorkerLostError(number, self._tries, reason) from error
+        except errors.RayError as error:  # before the work, whose own errors come as results
+            raise cannot_work(error) from error
         if kind == "failed":
             raise unpacked(content)
         return number, unpacked(content)

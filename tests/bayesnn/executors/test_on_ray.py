@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import os
 import pickle  # noqa: TID251  # users pickle estimators, and executors in them
 import signal
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 import torch
@@ -214,6 +217,41 @@ def test_an_address_where_nobody_answers_is_named(
     monkeypatch.setattr("ray.is_initialized", lambda: False)  # whatever other tests have begun
     with pytest.raises(ConnectionError, match=rf"no Ray answers at {address} \(.*refused"):
         ray_executor(address).n_workers()
+
+
+def test_machines_without_what_work_imports_say_so(ray_workers: RayWorkers, tmp_path: Path) -> None:
+    (tmp_path / "only_here.py").write_text("def work(shared, item, context): return item")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        work = importlib.import_module("only_here").work
+        message = (
+            r"executor: a machine .* cannot run the work \(ModuleNotFoundError: .*'only_here'\)"
+        )
+        with pytest.raises(RuntimeError, match=message):
+            list(ray_workers.run(work, [1], shared=None))
+    finally:
+        sys.path.remove(str(tmp_path))
+        del sys.modules["only_here"]
+
+
+def test_clusters_without_this_package_say_so() -> None:
+    """As it comes through the port for clients, where the package is looked for at once."""
+
+    def remote() -> NoReturn:
+        raise ModuleNotFoundError("No module named 'bayesnn'")
+
+    lacking = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=remote))
+    workers = RayWorkers(ray_executor(), SimpleNamespace(remote=lambda _: lacking))
+    with pytest.raises(RuntimeError, match=r"cannot run the work \(No module named 'bayesnn'\)"):
+        list(workers.run(jobs.scaled_square, [1], shared=1))
+
+
+def test_a_run_after_the_end_of_its_block_is_refused(ray_workers: RayWorkers) -> None:
+    with ray_executor().kept() as workers:
+        pass
+    with pytest.raises(RuntimeError, match="executor: its `with` block has ended"):
+        list(workers.run(jobs.scaled_square, [1], shared=1))
+    assert len(list(ray_workers.run(jobs.scaled_square, [1], shared=1))) == 1
 
 
 def test_importing_the_packages_does_not_import_ray() -> None:
