@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from bayesnn.checks import check_count, check_positive
 from bayesnn.inference.chain_diagnostics import bulk_ess, split_r_hat, tail_ess
@@ -27,6 +30,7 @@ from ct.problem import Estimate, Problem, Progress, Setting
 
 # places of the random streams under a slice's seed, each with the chain's number behind it
 _INITIAL, _FITS, _CHAINS = 0, 1, 2
+_AT_ONCE = 64  # pixels and parameters of which chains are compared
 
 
 def hmc(
@@ -304,18 +308,25 @@ class _Work:
 def _convergence(chains: list[Draws]) -> dict[str, Setting]:
     pixels = torch.stack([chain.watched for chain in chains])
     params = torch.stack([chain.watched_params for chain in chains])
-    r_hat, bulk = split_r_hat(pixels), bulk_ess(pixels)
+    r_hat, bulk = _in_parts(split_r_hat, pixels), _in_parts(bulk_ess, pixels)
     n_transitions = len(chains) * pixels.shape[1]
     return {
         "r_hat_max": float(r_hat.max()),
         "r_hat_median": float(r_hat.median()),
-        "r_hat_params_max": float(split_r_hat(params).max()),
+        "r_hat_params_max": float(_in_parts(split_r_hat, params).max()),
         "ess_bulk_min": float(bulk.min()),
         "ess_bulk_median": float(bulk.median()),
-        "ess_tail_min": float(tail_ess(pixels).min()),
+        "ess_tail_min": float(_in_parts(tail_ess, pixels).min()),
         "n_draws": n_transitions,
         "n_divergent": sum(chain.n_divergent for chain in chains),
         "acceptance": sum(chain.acceptance for chain in chains) / len(chains),
         "step_size": sum(chain.step_size for chain in chains) / len(chains),
         "n_gradients": sum(chain.n_evaluations for chain in chains),
     }
+
+
+def _in_parts(
+    diagnostic: Callable[[Tensor], Tensor], values: Float[Tensor, "chains draws n"]
+) -> Float[Tensor, " n"]:
+    """Return a diagnostic of each column, some of them at a time: each takes many copies."""
+    return torch.cat([diagnostic(part) for part in torch.split(values, _AT_ONCE, dim=-1)])

@@ -32,7 +32,8 @@ class Stack:
         method: its name.
         settings: of it.
         side: pixels of a side of a slice.
-        n_slices: of the scan; where a method takes several at once, together more than the budgets.
+        n_slices: of the scan, of which a budget of 256 MiB gets all and others their share; where a
+            method takes several at once, more than the budget takes.
     """
 
     method: str
@@ -47,7 +48,7 @@ STACKS = {
     "fbp": Stack(method="fbp", settings={}, side=128, n_slices=800),
     "cgls": Stack(method="cgls", settings={}, side=128, n_slices=300),
     "ensemble of networks": Stack(
-        method="ensemble", settings={"n_members": 64, **_NETWORK}, side=48, n_slices=2
+        method="ensemble", settings={"n_members": 64, **_NETWORK}, side=48, n_slices=1
     ),
     "sirt": Stack(method="sirt", settings={"iterations": 2}, side=128, n_slices=230),
     "tv": Stack(method="tv", settings={"max_iterations": 2}, side=128, n_slices=230),
@@ -68,7 +69,7 @@ STACKS = {
     "hmc": Stack(
         method="hmc",
         settings={
-            "steps": 10, "warm_up": 5, "samples_per_chain": 2, "n_chains": 32, "max_leapfrogs": 2,
+            "steps": 10, "warm_up": 5, "samples_per_chain": 2, "n_chains": 8, "max_leapfrogs": 2,
             **_ALONE,
         },
         side=128,
@@ -76,8 +77,8 @@ STACKS = {
     ),
     "ntkgp": Stack(
         method="ntkgp",
-        settings={"n_members": 16, "adam_steps": 3, "network.width": 64, **_ALONE},
-        side=72,
+        settings={"n_members": 32, "adam_steps": 3, "network.width": 16, **_ALONE},
+        side=66,
         n_slices=1,
     ),
     "infinite-width": Stack(
@@ -88,6 +89,7 @@ STACKS = {
     ),
 }  # fmt: skip
 VIEWS = 30
+_BUDGET_OF_ALL = 256 * 2**20
 
 
 def reconstruction_peak(say: Say, kind: str, budget: int) -> None:
@@ -106,7 +108,7 @@ def reconstruction_peak(say: Say, kind: str, budget: int) -> None:
         scan = folder / "sino.h5"
         simulate_file(SimulateConfig(image=folder / "image.npy", output=scan, views=VIEWS))
 
-        def reconstruct(slices: str | None) -> None:
+        def reconstruct(slices: str) -> None:
             config = ReconstructConfig(
                 sinogram=scan,
                 output=folder / "rec.h5",
@@ -119,8 +121,9 @@ def reconstruction_peak(say: Say, kind: str, budget: int) -> None:
             reconstruct_file(config)
             config.output.unlink()
 
+        n_slices = max(1, stack.n_slices * budget // _BUDGET_OF_ALL)
         reconstruct("0:1")  # what is loaded and kept once
-        say(peak_of(lambda: reconstruct(None)))
+        say(peak_of(lambda: reconstruct(f"0:{n_slices}")))
 
 
 def _keep_projectors() -> None:
