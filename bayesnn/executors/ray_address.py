@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 _ANSWER = 20.0  # seconds in which a machine has to answer
@@ -19,8 +20,8 @@ def check_answers(address: str | None) -> bool:
     an end and deaf to Ctrl-C.
 
     Args:
-        address: `ray://HOST:PORT` or `HOST:PORT`; None for RAY_ADDRESS. Of other words Ray is left
-            to say what they mean.
+        address: `ray://HOST:PORT` or `HOST:PORT`; None for RAY_ADDRESS, or the head that `ray
+            start` began here. Of other words Ray is left to say what they mean.
 
     Returns:
         Whether a Ray answers that asks for a token, where there is one to send.
@@ -28,7 +29,8 @@ def check_answers(address: str | None) -> bool:
     Raises:
         ConnectionError: nobody answers in 20 s, or somebody else.
     """
-    address = address or os.environ.get("RAY_ADDRESS") or ""
+    named = address or os.environ.get("RAY_ADDRESS") or ""
+    address = named or _begun_here()
     match = re.fullmatch(r"(ray://)?(\[[^\]/]+\]|[^/:\[\]]+):(\d+)", address)
     if match is None:
         return False
@@ -36,11 +38,26 @@ def check_answers(address: str | None) -> bool:
     try:
         socket.create_connection((host, int(match[3])), timeout=_ANSWER).close()
     except (OSError, OverflowError) as error:
-        raise nobody(address, error) from error
+        if named:
+            raise nobody(address, error) from error
+        raise ConnectionError(
+            f"executor: the Ray that `ray start` began at {address} is gone ({error}); forget it "
+            "by `ray stop`, or start it again."
+        ) from error
+    # of the token of a head that was begun here Ray knows
     encrypted = os.environ.get("RAY_USE_TLS", "0").lower() in {"1", "true"}
-    if encrypted or importlib.util.find_spec("grpc") is None:
+    if not named or encrypted or importlib.util.find_spec("grpc") is None:
         return False
     return _asks_for_token(address, f"{match[2]}:{match[3]}", of_clients=match[1] is not None)
+
+
+def _begun_here() -> str:
+    """Return the address that `ray start` left here, where Ray looks for it, or nothing."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # as Ray has it
+    try:
+        return (Path(folder) / "ray" / "ray_current_cluster").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def nobody(address: str, error: Exception, *, asks_for_token: bool = False) -> ConnectionError:

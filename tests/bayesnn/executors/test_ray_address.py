@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -92,9 +93,28 @@ def test_the_address_of_rays_own_variable_is_asked(monkeypatch: pytest.MonkeyPat
         check_answers(None)
 
 
-@pytest.mark.parametrize("address", [None, "auto", "local", "", "nonsense"])
-def test_other_words_are_rays(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+def test_a_head_that_was_killed_is_named_with_what_forgets_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ray itself asks for it for more than two minutes."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    with pytest.raises(ConnectionError, match=r"began at 127.0.0.1:1 is gone .*`ray stop`"):
+        check_answers(None)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with grpc_server(grpc.StatusCode.UNAUTHENTICATED) as port:
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{port}")
+        assert not check_answers(None)  # of a head's token here Ray knows
+
+
+@pytest.mark.parametrize("address", [None, "auto", "local", "", "nonsense"])
+def test_other_words_are_rays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str | None
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     assert not check_answers(address)
 
 
