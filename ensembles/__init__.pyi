@@ -1,3 +1,4 @@
+from .checkpoint import checkpoint_at as checkpoint_at
 from .estimators import EnsembleClassifier as EnsembleClassifier
 from .estimators import EnsembleRegressor as EnsembleRegressor
 from .likelihoods.cross_entropy import cross_entropy as cross_entropy

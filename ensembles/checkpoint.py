@@ -39,12 +39,14 @@ def checkpoint_at(path: str | os.PathLike[str], *, seconds: float = 30.0) -> Che
         What `fit_members(checkpoint=...)` takes.
 
     Raises:
-        ValueError: seconds that are not positive.
+        ValueError: seconds that are not positive, or an empty path.
 
     Example:
         >>> checkpoint_at("fit.checkpoint", seconds=60).seconds
         60.0
     """
+    if not os.fspath(path):  # which would be the folder that the process is in
+        raise ValueError("checkpoint: expected a folder or an address, got an empty text.")
     return Checkpoint(path=path, seconds=check_positive(seconds, "seconds"))
 
 

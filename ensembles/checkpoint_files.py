@@ -19,6 +19,7 @@ from ensembles.tensor_file import DamagedFileError, MissingFileError
 
 _FORMAT = "bayesnn-training"
 _VERSION = 2  # raise it whenever older code would misread the files
+_AS_TYPED = {"loss": "loss (noise_std, likelihood)", "seed": "seed (random_state)"}
 _NAME = re.compile(r"(?:members|training)-(\d{1,9})-(\d{1,9})(?:-(\d{1,9}))?\.safetensors")
 
 
@@ -74,7 +75,11 @@ class CheckpointFiles:
         identity = content.get("identity")
         if not isinstance(identity, dict) or content.get("members") != _ends(name.members):
             raise DamagedFileError(f"{self}: {name} does not hold what it is named by.")
-        differing = [key for key, value in self._identity.items() if identity.get(key) != value]
+        differing = [
+            _AS_TYPED.get(key, key)
+            for key, value in self._identity.items()
+            if identity.get(key) != value
+        ]
         if differing:
             raise ValueError(
                 f"checkpoint: {name} in {self} belongs to a fit with other "

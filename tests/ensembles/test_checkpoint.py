@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ensembles import adam, deep_ensemble, early_stopping, ntkgp_param, sgd
-from ensembles.checkpoint import checkpoint_at
+from ensembles import adam, checkpoint_at, deep_ensemble, early_stopping, ntkgp_param, sgd
 from ensembles.digest import digest
 from ensembles.losses import SquaredError
 from ensembles.progress import Progress
@@ -95,8 +94,21 @@ def test_a_checkpoint_of_another_fit_is_refused_by_name(
     else:
         with pytest.raises(InterruptionError):
             fit(checkpoint=where, callback=interrupt_at(0, 5))
-    with pytest.raises(ValueError, match=f"belongs to a fit with other {name}; delete"):
+    with pytest.raises(ValueError, match=f"fit with other {name}( \\(.*\\))?; delete"):
         fit(checkpoint=where, **OTHER[name])
+
+
+def test_an_empty_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="checkpoint: expected a folder or an address, got an"):
+        fit(checkpoint="")
+
+
+def test_settings_that_differ_are_named_as_they_are_typed(tmp_path: Path) -> None:
+    fit(checkpoint=tmp_path)
+    with pytest.raises(ValueError, match=r"other loss \(noise_std, likelihood\); delete"):
+        fit(checkpoint=tmp_path, **OTHER["loss"])
+    with pytest.raises(ValueError, match=r"other seed \(random_state\); delete"):
+        fit(checkpoint=tmp_path, **OTHER["seed"])
 
 
 def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
