@@ -212,7 +212,7 @@ def train_members(
             notes["first_misfit"] = misfit.detach()
         last = step + 1 == descent.steps
         if last or checkpoint.due():
-            checkpoint.save(state_of(params, optimiser, notes, step + 1))
+            checkpoint.save(state_of(params, None if last else optimiser, notes, step + 1))
         if report is not None:
             report(step + 1)
     finished = {name: value.detach() for name, value in params.items()}

@@ -13,13 +13,17 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def state_of(
-    params: Params, optimiser: torch.optim.Optimizer, notes: Mapping[str, Tensor], done: int
+    params: Params,
+    optimiser: torch.optim.Optimizer | None,
+    notes: Mapping[str, Tensor],
+    done: int,
 ) -> dict[str, Tensor]:
     """Return the state of a training that took `done` steps.
 
     Args:
         params: the parameters that the optimiser moves.
-        optimiser: Adam.
+        optimiser: Adam; None where no step follows, so that its moments, twice the parameters,
+            need not wait to be written.
         notes: what the training keeps beside them.
         done: number of steps.
 
@@ -29,7 +33,7 @@ def state_of(
     state = {"done": torch.tensor(done)}
     for name, value in params.items():
         state[f"params/{name}"] = value.detach().clone()
-        for moment in _MOMENTS:
+        for moment in _MOMENTS if optimiser is not None else ():
             state[f"{moment}/{name}"] = optimiser.state[value][moment].clone()
     return state | {f"notes/{name}": value.clone() for name, value in notes.items()}
 
@@ -56,9 +60,10 @@ def restore(
     for name, value in params.items():
         with torch.no_grad():
             value.copy_(state[f"params/{name}"])
-        optimiser.state[value] = {
-            moment: state[f"{moment}/{name}"].to(value.device, copy=True) for moment in _MOMENTS
-        }
+        if f"{_MOMENTS[0]}/{name}" in state:
+            optimiser.state[value] = {
+                moment: state[f"{moment}/{name}"].to(value.device, copy=True) for moment in _MOMENTS
+            }
     for name in notes:
         notes[name] = state[f"notes/{name}"].to(notes[name].device)
     return int(state["done"])
