@@ -33,8 +33,9 @@ def state_of(
     state = {"done": torch.tensor(done)}
     for name, value in params.items():
         state[f"params/{name}"] = value.detach().clone()
-        for moment in _MOMENTS if optimiser is not None else ():
-            state[f"{moment}/{name}"] = optimiser.state[value][moment].clone()
+        if optimiser is not None:
+            for moment in _MOMENTS:
+                state[f"{moment}/{name}"] = optimiser.state[value][moment].clone()
     return state | {f"notes/{name}": value.clone() for name, value in notes.items()}
 
 
