@@ -50,8 +50,8 @@ STACKS = {
     "ensemble of networks": Stack(
         method="ensemble", settings={"n_members": 64, **_NETWORK}, side=48, n_slices=1
     ),
-    "sirt": Stack(method="sirt", settings={"iterations": 2}, side=128, n_slices=230),
-    "tv": Stack(method="tv", settings={"weight": 1.0, "max_iterations": 2}, side=128, n_slices=230),
+    "sirt": Stack(method="sirt", settings={"iterations": 2}, side=128, n_slices=222),
+    "tv": Stack(method="tv", settings={"max_iterations": 2}, side=128, n_slices=222),
     "bm3d": Stack(method="bm3d", settings={"steps": 2}, side=128, n_slices=44),
     "jackknife (default)": Stack(
         method="jackknife", settings={"mean.steps": 2, "n_folds": 12}, side=128, n_slices=1
