@@ -85,8 +85,8 @@ def reconstruct(
         ValueError: a sinogram with NaN or of another shape than the scan, a scan that no image can
             be made from (`ct.possible_scan.check_possible`), a noise that is not positive, ten
             times the largest line integral, or cannot be estimated, a device that is not here or
-            has too little memory. A noise that the sinogram contradicts is a finding in the
-            diagnostics.
+            has too little memory, an executor that is none. A noise that the sinogram contradicts
+            is a finding in the diagnostics.
 
     Example:
         >>> import numpy as np
@@ -105,6 +105,8 @@ def reconstruct(
     check_count(first_slice, "first_slice", minimum=0)
     if memory_budget is not None:
         check_count(memory_budget, "memory_budget")
+    if executor is not None:
+        _check_executor(executor)
     method = jackknife() if method is None else method
     stack = values if values.ndim == 3 else values[None]
     if keep_samples is None:
@@ -217,3 +219,13 @@ def _checked_device(device: str | torch.device) -> torch.device:
 def _stacked(parts: list[Tensor | None]) -> Tensor | None:
     present = [part for part in parts if part is not None]
     return torch.stack(present) if len(present) == len(parts) else None
+
+
+def _check_executor(executor: object) -> None:
+    from bayesnn.executors import Executor
+
+    if isinstance(executor, type) or not isinstance(executor, Executor):
+        raise ValueError(
+            f"executor: expected an object such as local_executor(2), or None; got {executor!r:.80}"
+            "; words such as 'local:2' become one by bayesnn.executors.executor_from."
+        )

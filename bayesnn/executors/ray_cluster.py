@@ -52,21 +52,18 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    errors = ray.exceptions
     asks_for_token = check_answers(address)
     before = {name: os.environ.get(name) for name in (_USAGE, _TOKENS)}
     os.environ[_USAGE] = "0"
     try:
         try:
             _connect(ray, address)
-        except (
-            ConnectionError,
-            RuntimeError,
-            TimeoutError,
-            ValueError,
-            ray.exceptions.RayError,
-        ) as e:
+        except (ConnectionError, RuntimeError, TimeoutError, ValueError, errors.RayError) as error:
             where = address or "the address that Ray looks at"
-            raise nobody(where, e, asks_for_token=asks_for_token) from e
+            raise nobody(where, error, asks_for_token=asks_for_token) from error
+        except OSError as error:  # such as a home without a place for its token
+            raise ConnectionError(f"executor: Ray cannot be started here ({error}).") from error
         yield ray
     finally:
         ray.shutdown()

@@ -62,6 +62,7 @@ def test_unfit_sinograms_are_refused_before_work_starts(sinogram, message):
         ("device", "cuda:99"),
         ("device", "meta"),
         ("device", "abacus"),
+        ("executor", "local:2"),
         ("seed", -1),
         ("first_slice", -1),
     ],

@@ -160,6 +160,20 @@ def test_a_token_that_is_missing_here_is_one_error(monkeypatch: pytest.MonkeyPat
         pass
 
 
+def test_a_home_without_room_for_rays_token_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/home/me/.ray")
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with (
+        pytest.raises(ConnectionError, match=r"cannot be started here .*denied: '/home/me/.ray'"),
+        connected("local"),
+    ):
+        pass
+
+
 def test_rays_variables_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(**_: object) -> None:
         os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does where it starts a cluster
