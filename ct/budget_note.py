@@ -13,7 +13,7 @@ def note_least(needed: float, given: int | None, what: str) -> None:
     It is done all the same, alone.
 
     Args:
-        needed: bytes that it takes, roughly.
+        needed: bytes that it may take, roughly.
         given: bytes, as the user said; None where nobody did.
         what: the piece: "a member".
 
@@ -26,7 +26,7 @@ def note_least(needed: float, given: int | None, what: str) -> None:
     if given is None or needed <= _ALLOWED * given:
         return
     warnings.warn(
-        f"memory budget: expected room for {what}, which alone takes about {_size(needed)}, got "
+        f"memory budget: expected room for {what}, which alone may take {_size(needed)}, got "
         f"{_size(given)}; it is done alone and takes what it needs. Give more, or smaller images.",
         RuntimeWarning,
         stacklevel=3,
