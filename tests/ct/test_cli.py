@@ -191,6 +191,16 @@ def test_what_must_be_known_goes_to_stderr_and_the_object_stays_one(
     assert names == ["slice-0000.png", "slice-0001.png"]
 
 
+@pytest.mark.filterwarnings("always:memory budget")
+def test_a_budget_too_small_for_a_slice_is_said_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["reconstruct", f"{folder}/sino.h5", "-o", f"{folder}/small.h5", "--method", "cgls"]
+    assert run([*files, "--memory-budget", "100B"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: memory budget: expected room for a slice, which alone may")
+
+
 def test_hounsfield_units_on_request(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
