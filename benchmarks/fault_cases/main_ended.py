@@ -165,7 +165,8 @@ def _after_ctrl_c(folder: Path, start: Start, child: Child) -> Outcome:
     truly = n_kept(folder, start) - (int(match[1]) if match else 0) in {0, 1, 2}
     return Outcome(
         struck=struck,
-        survived=clean and seconds < 10 and not _tracebacks(folder) and (truly or not struck),
+        # a fit ends with the next step that a worker tells of, once one has come up
+        survived=clean and seconds < 60 and not _tracebacks(folder) and (truly or not struck),
         equal=result(folder, "local", start) == undisturbed("local", start),
     )
 
