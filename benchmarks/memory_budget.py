@@ -23,10 +23,10 @@ MEANING = (
     "(`ensembles.memory.MALLOC`), because the allocator holds more than what lives. Of a "
     "reconstruction from file to file the projector's weights are there before, as no budget is of "
     "them; all else counts, of the noise's estimate to what waits to be written. Networks are "
-    "trained for a few steps, as later ones take no more. Not kept, and measured apart: one "
-    "slice's own state, of which a warning tells before work starts, such as 80 MiB of jackknife for "
-    "256² (1.24 times 64 MiB); and 32 chains of hmc at 128², whose kept images took 86 MiB (1.34 times "
-    "64 MiB)."
+    "trained for a few steps, as later ones take no more. "
+    "Not kept, and measured apart: one slice's own state, of which a warning tells before work "
+    "starts, such as 80 MiB of jackknife for 256² (1.24 times 64 MiB); and 32 chains of hmc at "
+    "128², whose kept images took 86 MiB (1.34 times 64 MiB)."
 )
 
 
