@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ensembles.evaluation import over_members
+from ensembles.lone_member import train_beside_a_copy
 from ensembles.losses import Loss
 from ensembles.member_problem import started_from, training_problem
 from ensembles.methods.protocol import Method, Params, Shift
@@ -78,7 +80,14 @@ class MemberTraining:
             The members, and what the fit makes of them.
         """
         problem = self._problem(numbers)
-        trained = self.trainer.train(problem, seed=self.seed, monitor=monitor)
+        trained = None
+        if len(numbers) == 1 and self._could_have_company(problem):
+            with suppress(torch.OutOfMemoryError):  # then it is alone wherever it is trained
+                trained = train_beside_a_copy(
+                    self.trainer, problem, seed=self.seed, monitor=monitor
+                )
+        if trained is None:
+            trained = self.trainer.train(problem, seed=self.seed, monitor=monitor)
         return trained, _part(problem, trained)
 
     def read(self, numbers: range, trained: Trained) -> Part:
@@ -93,6 +102,12 @@ class MemberTraining:
     @property
     def _given_budget(self) -> int | None:
         return self.memory_budget or self.trainer.memory_budget
+
+    def _could_have_company(self, problem: TrainingProblem) -> bool:
+        """Return whether, elsewhere, others would train beside a member, and rounding matter."""
+        device = problem.targets.device.type
+        exact = device == "cpu" and problem.targets.dtype == torch.float64
+        return exact and self.at_once(device) > 1
 
     def _problem(self, numbers: range) -> TrainingProblem:
         budget = self._given_budget

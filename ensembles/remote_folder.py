@@ -30,7 +30,7 @@ class RemoteFolder:
         self._address = address.rstrip("/")
         try:
             self._files, self._root = url_to_fs(self._address)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # each kind of address has errors of its own
             raise ValueError(
                 f"{address}: expected a path, or an address that fsspec knows; {_said(error)}."
             ) from error

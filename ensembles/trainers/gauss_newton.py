@@ -20,6 +20,7 @@ from bayesnn.checks import check_count, check_positive
 from ensembles.linearisation import linearise
 from ensembles.losses import SquaredError
 from ensembles.methods.protocol import Params
+from ensembles.trainers.even_rows import with_even_rows
 from ensembles.trainers.gauss_newton_step import VECTORS, Members, Step, kept_problem
 from ensembles.trainers.member_size import MemberSize
 from ensembles.trainers.monitor import Monitor, State
@@ -67,7 +68,8 @@ class GaussNewton:
                 f"trainer: gauss_newton minimises squares only, and the loss is "
                 f"{type(problem.loss).__name__}; use adam()."
             )
-        budget = self.memory_budget
+        budget, n_points = self.memory_budget, len(problem.inputs)
+        problem = with_even_rows(problem)
         with torch.no_grad():
             ready = linearise(
                 problem.network,
@@ -75,7 +77,7 @@ class GaussNewton:
                 memory_budget=None if budget is None else max(SMALLEST_BLOCK, budget),
             )
             step = Step(ready=ready, initial_damping=self.initial_damping, tolerance=self.tolerance)
-            return _train(problem, step, self.max_steps, monitor)
+            return _train(problem, step, self.max_steps, n_points, monitor)
 
 
 def gauss_newton(
@@ -116,7 +118,7 @@ def gauss_newton(
 
 
 def _train(
-    problem: TrainingProblem, step: Step, max_steps: int, monitor: Monitor | None
+    problem: TrainingProblem, step: Step, max_steps: int, n_points: int, monitor: Monitor | None
 ) -> Trained:
     everyone = _Everyone.fresh(problem)
     saved = None if monitor is None else monitor.resume()
@@ -140,7 +142,7 @@ def _train(
         stop = monitor is not None and monitor.after_step(
             n_steps,
             max_steps,
-            everyone.losses / problem.inputs.shape[0],
+            everyone.losses / n_points,
             partial(everyone.state, members, n_steps),
         )
         if stop or len(members.numbers) == 0:

@@ -163,7 +163,8 @@ class Step:
         kernel = observed_kernel(observe, linear.kernel(), self.ready.n_outputs).double()
         flat_weight = weight.double().expand(n, k).T.flatten()  # the points run fastest
         kernel = kernel * flat_weight.unsqueeze(1) * flat_weight
-        scale = kernel.diagonal(dim1=1, dim2=2).mean(1)
+        # a row without weight is as none
+        scale = kernel.diagonal(dim1=1, dim2=2).sum(1) / (flat_weight != 0).sum()
         damping = self.initial_damping * scale if first else now.damping
         damping = torch.zeros_like(scale) if fixed else torch.maximum(damping, 1 / now.time_left)
 

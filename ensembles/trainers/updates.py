@@ -20,6 +20,7 @@ from torch.optim.sgd import sgd as torch_sgd
 
 from ensembles.trainers.leaf import Leaf
 
+VECTOR = 8  # numbers of float64, at most, that a CPU changes at once
 PIECE = 2**20  # numbers of a tensor that the pull and the step after it find in a CPU's cache
 
 
@@ -68,7 +69,9 @@ class AdamRule:
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 kernels.adam(self, leaf, gradient, rates)
         elif rates.device.type == "cpu":
-            self._fused(leaves, gradients, rates)
+            self._fused(*_filling_vectors(leaves, gradients), rates)
+            for leaf, gradient in _not_filling(leaves, gradients):
+                adam_reference(self, leaf, gradient, rates)
         else:
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 adam_reference(self, leaf, gradient, rates)
@@ -112,7 +115,9 @@ class SGDRule:
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 kernels.sgd(self, leaf, gradient, rates)
         elif rates.device.type == "cpu":
-            self._fused(leaves, gradients, rates)
+            self._fused(*_filling_vectors(leaves, gradients), rates)
+            for leaf, gradient in _not_filling(leaves, gradients):
+                sgd_reference(self, leaf, gradient, rates)
         else:
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 sgd_reference(self, leaf, gradient, rates)
@@ -130,12 +135,15 @@ class SGDRule:
 
 
 def adam_reference(rule: AdamRule, leaf: Leaf, gradient: Tensor, rates: Tensor) -> None:
-    """Do what `AdamRule` says, line by line; the other forms must agree with it."""
+    """Do what `AdamRule` says, line by line; the other forms must agree with it.
+
+    Each operation is of one kind, so that every number is rounded alike wherever it stands.
+    """
     rate, unbias_mean, unbias_root, _ = rates
     mean, square = leaf.slots
     total = _with_pull(leaf, gradient)
-    mean.mul_(rule.beta1).add_(total, alpha=1 - rule.beta1)
-    square.mul_(rule.beta2).addcmul_(total, total, value=1 - rule.beta2)
+    mean.mul_(rule.beta1).add_(total * (1 - rule.beta1))
+    square.mul_(rule.beta2).add_(total * total * (1 - rule.beta2))
     root = square.sqrt() / unbias_root + rule.eps / leaf.scale
     leaf.dense.sub_(mean / root * (rate * leaf.scale / unbias_mean))
 
@@ -148,6 +156,28 @@ def sgd_reference(rule: SGDRule, leaf: Leaf, gradient: Tensor, rates: Tensor) ->
         moving.mul_(rule.momentum).add_(total)
         total = total + rule.momentum * moving if rule.nesterov else moving
     leaf.dense.sub_(total * (rates[0] * leaf.scale**2))
+
+
+def _filling_vectors(
+    leaves: Sequence[Leaf], gradients: Sequence[Tensor]
+) -> tuple[list[Leaf], list[Tensor]]:
+    """Return the leaves that torch's fused updates treat alike wherever a member stands.
+
+    What is left of a vector is rounded otherwise than in one. In float64 it must not depend on the
+    number of members whose numbers these are: fits by any number of workers are to agree.
+    """
+    pairs = list(zip(leaves, gradients, strict=True))
+    chosen = [pair for pair in pairs if _fills_vectors(pair[0])]
+    return [leaf for leaf, _ in chosen], [gradient for _, gradient in chosen]
+
+
+def _not_filling(leaves: Sequence[Leaf], gradients: Sequence[Tensor]) -> list[tuple[Leaf, Tensor]]:
+    pairs = zip(leaves, gradients, strict=True)
+    return [pair for pair in pairs if not _fills_vectors(pair[0])]
+
+
+def _fills_vectors(leaf: Leaf) -> bool:
+    return leaf.dense.dtype != torch.float64 or leaf.dense[0].numel() % VECTOR == 0
 
 
 def _with_pull(leaf: Leaf, gradient: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def test_other_fits_and_damage_are_refused_by_address(expected: FittedMembers) -
     address = "memory://another"
     left_at(address, 2, 6)
     with pytest.raises(
-        ValueError, match=r"in memory://another belongs to .* other seed; delete mem"
+        ValueError, match=r"in memory://another belongs to .* other seed .*; delete mem"
     ):
         fit(checkpoint=address, seed=2)
     store = fsspec.filesystem("memory")
@@ -120,7 +120,12 @@ def test_addresses_of_files_are_local_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "why"), [("nowhere://x", "Protocol not known"), ("gs://bucket/x", "gcsfs")]
+    ("address", "why"),
+    [
+        ("nowhere://x", "Protocol not known"),
+        ("gs://bucket/x", "gcsfs"),
+        ("zip://x.zip", "director"),
+    ],
 )
 def test_what_fsspec_cannot_reach_is_refused_in_one_line(address: str, why: str) -> None:
     with pytest.raises(

@@ -106,6 +106,27 @@ def test_pieces_change_rounding_alone(trainer: Trainer, n_pieces: int) -> None:
     assert_same(found, wanted)
 
 
+@pytest.mark.parametrize(
+    "trainer",
+    [adam(steps=60, batch_size=20), adam(steps=40, batch_size=61), gauss_newton()],
+    ids=["adam", "adam, all rows", "gauss-newton"],
+)
+def test_members_are_the_same_bits_in_any_piece(trainer: Trainer) -> None:
+    """Training amplifies rounding: hundreds of steps make another member of another last bit."""
+    x, y = data(61)
+    wanted = regressor(trainer=trainer).fit(x, y)
+    for n_pieces in (2, N_MEMBERS):
+        found = regressor(trainer=trainer, executor=ManyHands(n_pieces)).fit(x, y)
+        assert_same(found, wanted, relative=0.0)
+
+
+def test_a_lone_members_progress_is_its_own() -> None:
+    heard: list[Progress] = []
+    regressor(executor=ManyHands(N_MEMBERS)).fit(X, Y, callback=heard.append)
+    assert {progress.members for progress in heard} == {(0,), (1,), (2,), (3,), (4,)}
+    assert all(progress.losses.shape == (1,) for progress in heard)
+
+
 def test_members_keep_to_the_memory_budget() -> None:
     sizes: set[int] = set()
     model = regressor(memory_budget=1, executor=ManyHands(2))

@@ -109,7 +109,7 @@ def test_chunks_that_do_not_fit_are_halved_and_that_is_said_once() -> None:
     with pytest.warns(RuntimeWarning, match="9 members at once do not fit") as caught:
         fitted = _fit(trainer, n_members=9)
     assert len(caught) == 1
-    assert trainer.seen == [9, 4, 2, 2, 2, 2, 1]
+    assert trainer.seen == [9, 4, 2, 2, 2, 2, 2]  # the last one beside a copy
     expected = _fit(adam(steps=10), n_members=9)
     assert fitted.members == expected.members
     for name, value in expected.params.items():
