@@ -164,7 +164,9 @@ def test_training_goes_on_within_a_slice(
 
 
 SLOW_WALK = """
-import sys, ct.checkpoint_file, ct.cli, ct.workflow
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+import ct.checkpoint_file, ct.cli, ct.workflow
 from tests.ct.workflow_runs import Walk
 ct.checkpoint_file.SECONDS_BETWEEN_SAVES, ct.checkpoint_file.SHARE = 0.1, 1e9
 ct.workflow.choose_method = lambda *_: Walk(pause=0.02)

@@ -141,6 +141,7 @@ def test_slices_of_other_work_are_refused_by_name(
         reconstruct_file(fbp_config(stack, tmp_path / "other.h5", **other))
 
 
+@pytest.mark.filterwarnings("ignore:memory budget")  # for one slice at a time
 def test_damaged_slices_are_named_and_made_again(stack: Path, tmp_path: Path) -> None:
     address = tmp_path / "kept"
     made = {"checkpoint": str(address), "resume": True, "memory_budget": 1}
@@ -214,6 +215,7 @@ def test_records_that_cannot_be_are_refused(
         reconstruct_file(fbp_config(stack, tmp_path / "again.h5", **made))
 
 
+@pytest.mark.filterwarnings("ignore:memory budget")  # for one slice at a time
 def test_an_address_that_cannot_be_written_costs_a_warning(
     stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +235,7 @@ def test_an_address_that_cannot_be_written_costs_a_warning(
     made = {"checkpoint": address, "memory_budget": 1}
     with pytest.warns(UserWarning, match="--checkpoint: .*no connection.*work goes on") as warned:
         reconstruct_file(fbp_config(stack, tmp_path / "rec.h5", **made))
-    assert len(warned) == 1
+    assert sum(str(one.message).startswith("--checkpoint") for one in warned) == 1
     assert names(address) == [f"slices-{chunk:06d}.safetensors" for chunk in range(4)]
 
 
