@@ -10,7 +10,7 @@ from ct.checkpoint import Checkpoint, Forgetful
 from ct.partial_result import journal_path, state_path
 from ct.result_metadata import Metadata
 from ct.state_files import AddressedStateFiles, StateFiles
-from ensembles.state_folder import state_folder
+from ensembles.state_folder import LocalFolder, state_folder
 
 _TOKEN_BYTES = 64  # the digest of the journal's first line
 
@@ -36,13 +36,14 @@ class StatePlace:
     def checkpoint(self) -> Checkpoint:
         """Return where to leave states; nowhere, on a machine that does not see that place."""
         files: Path | StateFiles = state_path(self.output)
+        must_see_journal = True
         if self.address is not None:
             try:
-                files = AddressedStateFiles(state_folder(self.address))
+                folder = state_folder(self.address)
             except ValueError:  # this machine lacks the package for such an address
                 return Forgetful()
-        is_everywhere = self.address is not None and "://" in self.address
-        if not is_everywhere and _token(self.output) != self.token:
+            files, must_see_journal = AddressedStateFiles(folder), isinstance(folder, LocalFolder)
+        if must_see_journal and _token(self.output) != self.token:
             return Forgetful()
         return checkpoint_file.FileCheckpoint(files, work=self.work, seconds=self.seconds)
 

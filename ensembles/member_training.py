@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,14 +80,10 @@ class MemberTraining:
             The members, and what the fit makes of them.
         """
         problem = self._problem(numbers)
-        trained = None
+        train = self.trainer.train
         if len(numbers) == 1 and self._could_have_company(problem):
-            with suppress(torch.OutOfMemoryError):  # then it is alone wherever it is trained
-                trained = train_beside_a_copy(
-                    self.trainer, problem, seed=self.seed, monitor=monitor
-                )
-        if trained is None:
-            trained = self.trainer.train(problem, seed=self.seed, monitor=monitor)
+            train = partial(train_beside_a_copy, self.trainer)
+        trained = train(problem, seed=self.seed, monitor=monitor)
         return trained, _part(problem, trained)
 
     def read(self, numbers: range, trained: Trained) -> Part:

@@ -14,9 +14,8 @@ from bayesnn.executors.ray_address import check_answers, nobody
 
 _USAGE = "RAY_USAGE_STATS_ENABLED"
 _TOKENS = "RAY_AUTH_MODE"  # which Ray sets where it starts a cluster
-_TRIES = (
-    3  # a cluster starts a server for each client, which fails one time in ten by a race of Ray's
-)
+# a cluster starts a server for each client, and some fail by a race of Ray's
+_TRIES = 3
 
 
 def check_installed() -> None:

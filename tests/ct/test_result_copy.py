@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from bayesnn.executors.sending import packed, unpacked
+from ct.checkpoint import Forgetful
+from ct.checkpoint_file import FileCheckpoint
 from ct.cli import run
 from ct.copied_chunk import FORMAT, VERSION
+from ct.partial_result import journal_path
 from ct.state_files import AddressedStateFiles, StateFiles
 from ct.state_place import state_place
 from ct.workflow import Interrupted, reconstruct_file
@@ -288,14 +291,20 @@ def test_states_at_an_address_are_read_from_the_last_and_cleared_by_part(address
 
 
 def test_workers_elsewhere_leave_states_at_an_address_they_reach(tmp_path: Path) -> None:
-    def worker(address: str | None) -> object:
-        place = state_place(tmp_path / "missing" / "rec.h5", {"seed": 0}, address)
-        seen_elsewhere = unpacked(packed(place, "a place"))
-        (tmp_path / ".rec.h5.journal").touch()
-        object.__setattr__(seen_elsewhere, "token", b"of another machine")
-        return seen_elsewhere.checkpoint()
-
+    """A folder may be another one on another machine; the run's journal tells."""
+    journal = journal_path(tmp_path / "rec.h5")
+    journal.write_bytes(b"of this run")
     name = uuid.uuid4().hex
-    assert type(worker(f"memory://{name}")).__name__ == "FileCheckpoint"
-    for address in (None, str(tmp_path / "kept"), f"nowhere://{name}"):
-        assert type(worker(address)).__name__ == "Forgetful"
+    kinds = {}
+    for seen in (True, False):
+        for address in (None, tmp_path / "kept", f"file://{tmp_path}/kept", f"memory://{name}"):
+            journal.write_bytes(b"of this run")
+            text = None if address is None else str(address)
+            place = state_place(tmp_path / "rec.h5", {"seed": 0}, text)
+            if not seen:
+                journal.write_bytes(b"of another run")
+            found = unpacked(packed(place, "a place")).checkpoint()
+            kinds.setdefault(seen, []).append(isinstance(found, FileCheckpoint))
+    assert kinds == {True: [True, True, True, True], False: [False, False, False, True]}
+    unknown = state_place(tmp_path / "rec.h5", {"seed": 0}, f"nowhere://{name}")
+    assert isinstance(unknown.checkpoint(), Forgetful)

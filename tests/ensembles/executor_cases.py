@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bayesnn.executors.in_process import SerialExecutor
+from bayesnn.executors.protocol import Needs
 from bayesnn.networks import Erf, mlp
 from bayesnn.seeds import seeded_generator
 from ensembles import EnsembleClassifier, EnsembleRegressor, adam
@@ -74,3 +78,19 @@ def _difference(found: Tensor, wanted: Tensor) -> float:
     assert found.dtype == wanted.dtype
     assert found.device == wanted.device
     return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+class ManyHands(SerialExecutor):
+    """Works in this process, in pieces as if there were many workers."""
+
+    def __init__(self, n: int, *, backwards: bool = False) -> None:
+        object.__setattr__(self, "device", None)
+        object.__setattr__(self, "n", n)
+        object.__setattr__(self, "backwards", backwards)
+
+    def n_workers(self, needs: Needs = Needs()) -> int:  # noqa: B008
+        return int(self.n)  # type: ignore[attr-defined]
+
+    def run(self, *arguments: object, **named: object) -> Generator[tuple[int, object], None, None]:
+        results = super().run(*arguments, **named)  # type: ignore[arg-type]
+        yield from list(results)[::-1] if self.backwards else results  # type: ignore[attr-defined]
